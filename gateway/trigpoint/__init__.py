@@ -1,0 +1,1 @@
+"""Trigpoint's gateway: verifies what boards sign, keeps it in a log, anchors the log's head on a chain."""

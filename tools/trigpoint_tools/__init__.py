@@ -1,0 +1,1 @@
+"""Trigpoint's host tools: emulated boards, the demo, benchmarks and checks."""

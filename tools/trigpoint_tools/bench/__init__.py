@@ -1,0 +1,1 @@
+"""Measurements: each module has `figures(report)`, which returns name to number."""
