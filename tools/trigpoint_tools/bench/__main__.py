@@ -1,0 +1,80 @@
+"""`python -m trigpoint_tools.bench`: measure every figure, print a table, write build/bench/results.json.
+
+Exit code 0 when every figure holds its limit, 1 otherwise. Each ratio is measured against its peer in the same run;
+a figure without a limit is there to be watched.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from trigpoint_tools.bench import demo, gas, signing
+
+RESULTS = Path("build/bench/results.json")
+
+# The most that a figure may be, and what it says.
+LIMITS: dict[str, tuple[float, str]] = {
+    "sign_vs_naive": (0.40, "comb signature / textbook double-and-add signature, same interpreter"),
+    "anchor_gas_1m": (60_000, "gas of an anchor with its proof, 2^20 to 2^21 leaves, mean of 20"),
+    "register_gas": (220_000, "gas of one registration by permit, after the first"),
+    "register_batch_gas_each": (180_000, "gas of each of 20 registrations in one batch"),
+    "verify_statement_gas": (80_000, "gas of inclusion in 2^20 leaves + board signature + registry"),
+    "demo_seconds": (120, "seconds that the whole demo takes, set-up apart"),
+}
+
+Figures = dict[str, int | float]
+PARTS: list[tuple[str, Callable[[Callable[[str], None]], Figures]]] = [
+    ("signing", signing.figures),
+    ("gas", gas.figures),
+    ("demo", demo.figures),
+]
+
+
+def exceeded(results: Figures) -> list[str]:
+    """Return the names of the figures that are missing or above their limit."""
+    return [name for name, (limit, _) in LIMITS.items() if name not in results or results[name] > limit]
+
+
+def table(results: Figures) -> Table:
+    """Return the figures beside their limits."""
+    bad = set(exceeded(results))
+    view = Table(title="Figures", title_justify="left")
+    view.add_column("figure")
+    view.add_column("measured", justify="right")
+    view.add_column("at most", justify="right")
+    view.add_column("what it says")
+    for name, value in results.items():
+        limit, meaning = LIMITS.get(name, (None, "for information"))
+        shown = f"{value:,}" if isinstance(value, int) else f"{value:,.3f}"
+        style = "red" if name in bad else "green" if limit is not None else None
+        view.add_row(name, shown, "" if limit is None else f"{limit:,}", meaning, style=style)
+    return view
+
+
+def main() -> int:
+    """Measure everything and return the exit code."""
+    console = Console()
+    results: Figures = {}
+    for position, (name, measure) in enumerate(PARTS, 1):
+        started = time.monotonic()
+        console.print(f"[bold]\\[bench {position}/{len(PARTS)}][/bold] {name}")
+        results.update(measure(lambda line: console.print(f"    {line}", highlight=False)))
+        console.print(f"    {name} took {time.monotonic() - started:.0f} s", highlight=False)
+    RESULTS.parent.mkdir(parents=True, exist_ok=True)
+    RESULTS.write_text(json.dumps(results, indent=2) + "\n")
+    console.print(table(results))
+    console.print(f"written to {RESULTS}")
+    for name in exceeded(results):
+        console.print(f"[red]{name} does not hold its limit of {LIMITS[name][0]:,}[/red]")
+    return 1 if exceeded(results) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
