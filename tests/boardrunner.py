@@ -42,13 +42,8 @@ def _pack(v):
     return v
 
 def _find(path):
-    name = path.split(".")
-    if len(name) == 1:
-        return globals()[path]
-    if len(name) == 2:
-        return getattr(__import__(name[0]), name[1]) if name[0] not in globals() else getattr(globals()[name[0]], name[1])
-    module = __import__(".".join(name[:-1]), None, None, (name[-1],))
-    return getattr(module, name[-1])
+    module, _, name = path.rpartition(".")
+    return getattr(__import__(module, None, None, (name,)), name) if module else globals()[name]
 
 while True:
     _line = sys.stdin.readline()

@@ -1,0 +1,3 @@
+"""Trigpoint's board: it measures, signs, keeps, and sends until the gateway has said that it is on disk."""
+
+__version__ = "0.1.0"
