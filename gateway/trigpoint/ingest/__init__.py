@@ -1,0 +1,1 @@
+"""From the broker to the disk: receive, decide, store, acknowledge."""

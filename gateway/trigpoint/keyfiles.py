@@ -1,0 +1,107 @@
+"""The gateway's private keys: made in place, readable by their owner alone, never overwritten."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_pem_private_key,
+)
+
+from trigpoint.errors import OperatorError
+
+_MAX_SIZE = 16_384
+
+
+def create_log_key(path: Path) -> None:
+    """Make the Ed25519 key that signs checkpoints and receipts, as PKCS#8 PEM. Raises FileExistsError."""
+    key = ed25519.Ed25519PrivateKey.generate()
+    _write(path, key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+
+
+def create_link_key(path: Path) -> None:
+    """Make the P-256 key from which the ack keys derive, as PKCS#8 PEM. Raises FileExistsError."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    _write(path, key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+
+
+def create_chain_key(path: Path) -> None:
+    """Make the secp256k1 key of the gateway's chain account, as 64 hexadecimal digits. Raises FileExistsError."""
+    number = ec.generate_private_key(ec.SECP256K1()).private_numbers().private_value
+    _write(path, f"{number:064x}\n".encode())
+
+
+def load_log_key(path: Path) -> ed25519.Ed25519PrivateKey:
+    """Read the log key. Raises OperatorError if the file is missing, open to others, or not an Ed25519 key."""
+    key = _load_pem(path)
+    if not isinstance(key, ed25519.Ed25519PrivateKey):
+        raise OperatorError(f"log key file {path} does not hold an Ed25519 key; name the file that `gateway init` made")
+    return key
+
+
+def load_link_key(path: Path) -> ec.EllipticCurvePrivateKey:
+    """Read the link key. Raises OperatorError if the file is missing, open to others, or not a P-256 key."""
+    key = _load_pem(path)
+    if not isinstance(key, ec.EllipticCurvePrivateKey) or not isinstance(key.curve, ec.SECP256R1):
+        raise OperatorError(f"link key file {path} does not hold a P-256 key; name the file that `gateway init` made")
+    return key
+
+
+def load_chain_key(path: Path) -> bytes:
+    """Read the chain key, 32 bytes. Raises OperatorError if the file is missing, open to others, or not a key."""
+    text = _read(path).decode("ascii", errors="replace").strip().removeprefix("0x")
+    try:
+        key = bytes.fromhex(text)
+        ec.derive_private_key(int.from_bytes(key, "big"), ec.SECP256K1())
+    except ValueError:
+        key = b""
+    if len(key) != 32:
+        raise OperatorError(f"chain key file {path} does not hold a secp256k1 key as 64 hexadecimal digits")
+    return key
+
+
+def load_password(path: Path) -> str:
+    """Read a password file: one line. Raises OperatorError if it is missing, open to others, empty or not UTF-8."""
+    try:
+        password = _read(path).decode().rstrip("\r\n")
+    except UnicodeDecodeError as error:
+        raise OperatorError(f"password file {path} is not UTF-8 text") from error
+    if not password or "\n" in password:
+        raise OperatorError(f"password file {path} must hold the password on one line")
+    return password
+
+
+def _load_pem(path: Path) -> object:
+    data = _read(path)
+    try:
+        return load_pem_private_key(data, password=None)
+    except (ValueError, TypeError) as error:
+        # The library's own text may quote the file, so it is not passed on.
+        raise OperatorError(f"key file {path} is not an unencrypted PEM private key") from error
+
+
+def _write(path: Path, data: bytes) -> None:
+    """Create `path` with mode 0600 from the start: no moment at which others could open it."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _read(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            mode = os.fstat(file.fileno()).st_mode
+            if stat.S_IMODE(mode) & 0o077:
+                raise OperatorError(f"key file {path} can be read by others: run `chmod 600 {path}`")
+            return file.read(_MAX_SIZE)
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise OperatorError(f"cannot read the key file {path}: {reason}; check the path and its owner") from error

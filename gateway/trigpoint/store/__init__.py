@@ -1,0 +1,1 @@
+"""The gateway's database: schema, migrations, one writer, and what others may read."""

@@ -1,0 +1,66 @@
+"""Opens the SQLite database and brings its schema up to date."""
+
+from __future__ import annotations
+
+import sqlite3
+from importlib import resources
+from pathlib import Path
+from urllib.parse import quote
+
+from trigpoint.errors import OperatorError
+
+_BUSY_TIMEOUT_MS = 10_000
+
+
+def open_database(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
+    """Open the database at `path`; a missing one is made, unless `read_only`.
+
+    The connection is in autocommit mode: a transaction begins where somebody says BEGIN. A commit has reached the
+    disk when it returns (WAL with synchronous=FULL: https://www.sqlite.org/pragma.html#pragma_synchronous).
+
+    Raises:
+        OperatorError: the file cannot be opened, or is not a SQLite database.
+    """
+    mode = "ro" if read_only else "rwc"
+    try:
+        connection = sqlite3.connect(f"file:{quote(str(path))}?mode={mode}", uri=True, isolation_level=None)
+        connection.execute(f"PRAGMA busy_timeout = {_BUSY_TIMEOUT_MS}")
+        connection.execute("PRAGMA foreign_keys = ON")
+        if not read_only:
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+    except sqlite3.Error as error:
+        raise OperatorError(f"cannot open the database {path}: {error}; check the path and its permissions") from error
+    return connection
+
+
+def migrate(connection: sqlite3.Connection) -> None:
+    """Run the migrations that this database has not seen yet, in order, each in one transaction.
+
+    A migration is a file `store/migrations/NNNN_name.sql`; PRAGMA user_version holds the number of the last one run.
+
+    Raises:
+        OperatorError: the database was written by a newer Trigpoint.
+    """
+    migrations = _migrations()
+    done = connection.execute("PRAGMA user_version").fetchone()[0]
+    if done > max(migrations):
+        raise OperatorError(
+            f"the database has schema {done}, this Trigpoint knows {max(migrations)}: install the newer version again"
+        )
+    for number, script in sorted(migrations.items()):
+        if number > done:
+            try:
+                connection.executescript(f"BEGIN IMMEDIATE;\n{script}\nPRAGMA user_version = {number};\nCOMMIT;")
+            except sqlite3.Error:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+                raise
+
+
+def _migrations() -> dict[int, str]:
+    folder = resources.files("trigpoint.store") / "migrations"
+    return {
+        int(file.name[:4]): file.read_text(encoding="utf-8") for file in folder.iterdir() if file.name.endswith(".sql")
+    }
