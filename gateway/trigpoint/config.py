@@ -209,7 +209,8 @@ def _explain(error: ValidationError, path: Path) -> str:
     """Name the first wrong key in one line, and say how many more there are."""
     problems = error.errors(include_url=False, include_input=False)
     first = problems[0]
-    key = ".".join(str(part) for part in first["loc"] if part != "function-after[_address(), str]") or "the file"
+    # Between the keys pydantic puts the names of its own validators, which nobody has written in the file.
+    key = ".".join(part for part in first["loc"] if isinstance(part, str) and part.isidentifier()) or "the file"
     match first["type"]:
         case "missing":
             what = "is missing; add it"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -74,8 +73,7 @@ def create(directory: Path, answers: Answers) -> Config:
         raise OperatorError(f"{path} exists already; edit it, or choose another directory")
     create_keys(directory)
     try:
-        with path.open("x", encoding="utf-8") as file:
-            file.write(_render(answers))
+        keyfiles.write_private(path, _render(answers).encode())
     except OSError as error:
         raise OperatorError(f"cannot write {path}: {error.strerror}; check the path") from error
     try:
@@ -106,10 +104,11 @@ def record_contracts(path: Path, device_registry: str, transparency_log: str, de
         text, count = re.subn(rf"(?m)^{key}\s*=.*$", line, text)
         if count != 1:
             raise OperatorError(f"{path} has no line of its own for {key}: write there `{line}`")
-    temporary = path.with_name(path.name + ".new")
+    changed = path.with_name(path.name + ".changed")
     try:
-        temporary.write_text(text, encoding="utf-8")
-        os.replace(temporary, path)
+        changed.unlink(missing_ok=True)
+        keyfiles.write_private(changed, text.encode())
+        changed.replace(path)
     except OSError as error:
         raise OperatorError(f"cannot write {path}: {error.strerror}; check its permissions") from error
     return load(path)
@@ -137,7 +136,7 @@ data = "data"
 # The MQTT broker that the boards publish to. It is trusted to be there, and with nothing else.
 host = {broker_host}
 port = {broker_port}
-# With TLS the broker's certificate is always verified: against ca (a PEM file), or, when ca is empty, the system's list.
+# With TLS the broker's certificate is always verified: against ca (a PEM file), or the system's list if ca is empty.
 tls = {broker_tls}
 ca = {broker_ca}
 # Leave both empty for a broker that asks for no password. The file holds the password on one line, mode 0600.
@@ -156,7 +155,7 @@ device_registry = {device_registry}
 transparency_log = {transparency_log}
 # The block of the deployment: registry events are read from there on.
 deploy_block = {deploy_block}
-# Blocks that must lie on top of a block before the gateway believes it. More is safer and slower; a local chain needs 0.
+# Blocks that must lie on top of a block before the gateway believes it. More is safer and slower; 0 for a local chain.
 confirmations = {confirmations}
 # The gateway's account: it opens the log and pays for anchors. Send it some of the chain's coin.
 key_file = "keys/chain.key"

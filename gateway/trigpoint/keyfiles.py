@@ -22,19 +22,19 @@ _MAX_SIZE = 16_384
 def create_log_key(path: Path) -> None:
     """Make the Ed25519 key that signs checkpoints and receipts, as PKCS#8 PEM. Raises FileExistsError."""
     key = ed25519.Ed25519PrivateKey.generate()
-    _write(path, key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    write_private(path, key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
 
 
 def create_link_key(path: Path) -> None:
     """Make the P-256 key from which the ack keys derive, as PKCS#8 PEM. Raises FileExistsError."""
     key = ec.generate_private_key(ec.SECP256R1())
-    _write(path, key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    write_private(path, key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
 
 
 def create_chain_key(path: Path) -> None:
     """Make the secp256k1 key of the gateway's chain account, as 64 hexadecimal digits. Raises FileExistsError."""
     number = ec.generate_private_key(ec.SECP256K1()).private_numbers().private_value
-    _write(path, f"{number:064x}\n".encode())
+    write_private(path, f"{number:064x}\n".encode())
 
 
 def load_log_key(path: Path) -> ed25519.Ed25519PrivateKey:
@@ -86,13 +86,26 @@ def _load_pem(path: Path) -> object:
         raise OperatorError(f"key file {path} is not an unencrypted PEM private key") from error
 
 
-def _write(path: Path, data: bytes) -> None:
-    """Create `path` with mode 0600 from the start: no moment at which others could open it."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
+def write_private(path: Path, data: bytes) -> None:
+    """Create `path` with mode 0600 and all of `data`, or not at all.
+
+    There is no moment at which others could open it, and a crash half way leaves no short file under that name.
+
+    Raises:
+        FileExistsError: there is a file of that name; it is left as it is.
+        OSError: the file cannot be written.
+    """
+    unfinished = path.with_name(path.name + ".unfinished")
+    unfinished.unlink(missing_ok=True)
+    descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        path.hardlink_to(unfinished)  # unlike a rename, it never replaces
+    finally:
+        unfinished.unlink()
 
 
 def _read(path: Path) -> bytes:
