@@ -32,8 +32,8 @@ class Tagged:
 class Writer:
     """Appends items to a buffer that the caller owns; `length` bytes of it are in use.
 
-    Every method raises CborError if the item does not fit. Whoever writes a map item by item owes the order of its keys;
-    `value` sorts them.
+    Every method raises CborError if the item does not fit. Whoever writes a map item by item owes the order of its
+    keys; `value` sorts them.
     """
 
     def __init__(self, buffer, start=0):
@@ -124,7 +124,7 @@ class Writer:
         self.length += size
 
     def value(self, value):
-        """Append an int, bytes, str, list, tuple, dict or Tagged with all that it holds; the keys of a dict are sorted."""
+        """Append an int, bytes, str, list, tuple, dict or Tagged with all it holds; the keys of a dict are sorted."""
         if isinstance(value, bool):
             raise CborError("no encoding for bool")
         if isinstance(value, int):
@@ -165,8 +165,9 @@ def encode(value, limit=4096):
 class Reader:
     """Reads items from bytes of at most `max_size`, one call an item, and copies nothing.
 
-    Each method reads one item, or one head, of the kind it is named after; it raises CborError if another kind is there,
-    if the encoding is not the deterministic one, or if the bytes end early. After an error the reader is of no further use.
+    Each method reads one item, or one head, of the kind it is named after; it raises CborError if another kind is
+    there, if the encoding is not the deterministic one, or if the bytes end early. After an error the reader is of no
+    further use.
     """
 
     def __init__(self, data, max_size=4096):
@@ -264,7 +265,7 @@ class Reader:
             raise CborError("%d bytes too many" % (len(self._data) - self._at))
 
     def value(self, max_depth, max_items):
-        """Any item as int, bytes, str, list, dict or Tagged, at most `max_depth` deep and of at most `max_items` in all."""
+        """Any item as int, bytes, str, list, dict or Tagged, at most `max_depth` deep, of at most `max_items` in all."""
         return self._value(max_depth, [max_items])
 
     def _value(self, depth, left):

@@ -1,6 +1,7 @@
 """HMAC-SHA-256 (RFC 2104) and HKDF-SHA-256 (RFC 5869). Stock MicroPython has SHA-256 but neither of these."""
 
 from hashlib import sha256
+
 from micropython import const
 
 _BLOCK = const(64)
