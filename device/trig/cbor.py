@@ -174,11 +174,11 @@ class Reader:
         if len(data) > max_size:
             raise CborError("longer than %d bytes" % max_size)
         self._data = memoryview(data)
-        self._at = 0
+        self.at = 0
 
     def _head(self, wanted):
         data = self._data
-        at = self._at
+        at = self.at
         if at >= len(data):
             raise CborError("ends early at byte %d" % at)
         first = data[at]
@@ -197,22 +197,22 @@ class Reader:
             if argument < 24 or (size > 1 and argument >> (4 * size) == 0):
                 raise CborError("number not in its shortest form at byte %d" % (at - 1))
             at += size
-        self._at = at
+        self.at = at
         return argument
 
     def _slice(self, size):
-        at = self._at
+        at = self.at
         # Compared this way round because a claimed size can be far beyond what the sum of two small integers holds.
         if size > len(self._data) - at:
             raise CborError("ends early: %d bytes claimed at byte %d" % (size, at))
-        self._at = at + size
+        self.at = at + size
         return self._data[at : at + size]
 
     def kind(self):
         """The major type of the next item, 0 to 7, which is not read. Raises CborError at the end."""
-        if self._at >= len(self._data):
-            raise CborError("ends early at byte %d" % self._at)
-        return self._data[self._at] >> 5
+        if self.at >= len(self._data):
+            raise CborError("ends early at byte %d" % self.at)
+        return self._data[self.at] >> 5
 
     def unsigned(self):
         """An integer, 0 to 2^64 - 1."""
@@ -230,7 +230,7 @@ class Reader:
 
     def text(self):
         """A text string. Raises CborError if it is not UTF-8."""
-        at = self._at
+        at = self.at
         data = self._slice(self._head(_TEXT))
         try:
             string = str(data, "utf-8")
@@ -261,15 +261,15 @@ class Reader:
 
     def end(self):
         """Raises CborError unless all bytes are read."""
-        if self._at != len(self._data):
-            raise CborError("%d bytes too many" % (len(self._data) - self._at))
+        if self.at != len(self._data):
+            raise CborError("%d bytes too many" % (len(self._data) - self.at))
 
     def value(self, max_depth, max_items):
-        """Any item as int, bytes, str, list, dict or Tagged, at most `max_depth` deep, of at most `max_items` in all."""
+        """Any item as int, bytes, str, list, dict or Tagged, `max_depth` deep and of `max_items` in all at most."""
         return self._value(max_depth, [max_items])
 
     def _value(self, depth, left):
-        at = self._at
+        at = self.at
         kind = self.kind()
         left[0] -= 1
         if left[0] < 0:
@@ -297,11 +297,11 @@ class Reader:
         result = {}
         last = b""
         for _ in range(count):
-            at = self._at
+            at = self.at
             if self.kind() > _TEXT:
                 raise CborError("map key at byte %d is neither number nor string" % at)
             key = self._value(depth - 1, left)
-            encoded = bytes(self._data[at : self._at])
+            encoded = bytes(self._data[at : self.at])
             if encoded <= last:
                 raise CborError("map key at byte %d is out of order or twice there" % at)
             last = encoded

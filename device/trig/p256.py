@@ -4,12 +4,12 @@ Numbers are big-endian bytes at the interface, 32 bytes each; a signature is r |
 
 How it is fast. k*G is a signed comb: k is written as 264 digits of +1 or -1, read as six rows (teeth) of 44, and all
 six digits of a column are one entry of a table of multiples of G. A second table takes the right half of the rows, so
-22 doublings and 44 additions do what double-and-add does with 256 and 128. A digit is never 0, so the steps are the same
-for every k. Four kilobytes buy this; twice the table would save another tenth of a signature.
+22 doublings and 44 additions do what double-and-add does with 256 and 128. A digit is never 0, so the steps are the
+same for every k. Four kilobytes buy this; twice the table would save another tenth of a signature.
 
 What it leaks. The sequence of point operations does not depend on the secret, and the secret is hidden from what does
-take variable time: points by a random Z, the inverted nonce by a random factor. But Python's big integers themselves take
-a little longer for some values than for others, table entries are read at addresses that the secret chooses, and objects
+take variable time: points by a random Z, the inverted nonce by a random factor. But Python's big integers take a
+little longer for some values than for others, table entries are read at addresses that the secret chooses, and objects
 that hold secrets stay in memory until they are overwritten. Someone who measures signing from across the network learns
 nothing that we know how to use; against someone with probes on the board's power, use a secure element.
 """
@@ -216,7 +216,7 @@ def sign(d, digest):
 
 
 def verify(x, y, digest, signature):
-    """Whether a signature r || s of a SHA-256 digest is the public key's. False also if it is malformed or has a high s.
+    """Whether a signature r || s of a SHA-256 digest is the public key's. A malformed one and a high s are false.
 
     Raises P256Error if the public key is not on the curve or the digest is not 32 bytes.
     """

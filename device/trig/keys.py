@@ -1,0 +1,88 @@
+"""The board's key: made on the board at first boot, kept in NVS, never shown (protocol section 2)."""
+
+from hashlib import sha256
+
+from micropython import const
+
+from trig import p256
+
+_BLOB = "key"
+_NOT_FOUND = const(-0x1102)  # ESP_ERR_NVS_NOT_FOUND, as esp32.NVS raises it
+
+# The deterministic CBOR of {1: 2, -1: 1, -2: x, -3: y} but for x and y (RFC 9679 section 3).
+_THUMBPRINT = (b"\xa4\x01\x02\x20\x01\x21\x58\x20", b"\x22\x58\x20")
+
+
+class StoredKeyError(Exception):
+    """The stored key cannot be read, is no P-256 key, or could not be stored."""
+
+
+def thumbprint(x, y):
+    """The COSE Key Thumbprint (RFC 9679, SHA-256) of a P-256 public key: 32 bytes, the board id or kid."""
+    digest = sha256(_THUMBPRINT[0])
+    digest.update(x)
+    digest.update(_THUMBPRINT[1])
+    digest.update(y)
+    return digest.digest()
+
+
+class KeyPair:
+    """A P-256 key pair: `x`, `y` and `kid`, 32 bytes each. The private half is in no attribute, and in no repr.
+
+    `sign` and `secret` are for the signer alone, which calls them with digests and for purposes of its own making:
+    nothing on a board signs a hash that came from outside.
+    """
+
+    def __init__(self, d):
+        self.x, self.y = p256.public(d)
+        self.kid = thumbprint(self.x, self.y)
+        self.sign = lambda digest: p256.sign(d, digest)
+        self.secret = lambda x, y: p256.ecdh(d, x, y)
+
+    def __repr__(self):
+        return "<KeyPair %s>" % self.kid.hex()
+
+
+def load(nvs):
+    """The key pair in NVS, or None if there is none yet. Raises StoredKeyError if what is there is not a key.
+
+    Any other fault of the flash is raised as it comes: a key that cannot be read now must not be replaced.
+    """
+    d = bytearray(32)
+    try:
+        size = nvs.get_blob(_BLOB, d)
+    except OSError as error:
+        if error.args[0] == _NOT_FOUND:
+            return None
+        raise
+    if size != 32:
+        raise StoredKeyError("the key in NVS is not 32 bytes")
+    try:
+        return KeyPair(bytes(d))
+    except p256.P256Error as error:
+        raise StoredKeyError("the key in NVS is no P-256 key: " + str(error))
+
+
+def create(nvs, urandom):
+    """Make a new key pair, store it in NVS in the place of any other, and return it.
+
+    `urandom(32)` gives 32 random bytes. Raises StoredKeyError if NVS does not give back what was stored.
+    """
+    while True:
+        d = urandom(32)
+        try:
+            pair = KeyPair(d)
+            break
+        except p256.P256Error:
+            continue  # rejection sampling: about one draw in 2^32 is not below the order of the curve
+    nvs.set_blob(_BLOB, d)
+    nvs.commit()
+    stored = load(nvs)
+    if stored is None or stored.kid != pair.kid:
+        raise StoredKeyError("NVS did not keep the new key")
+    return pair
+
+
+def load_or_create(nvs, urandom):
+    """The key pair in NVS; at first boot a new one. Raises as `load` and `create` do."""
+    return load(nvs) or create(nvs, urandom)
