@@ -1,0 +1,126 @@
+"""What a gateway accepts: the checks of docs/protocol.md section 5, in their order, over plain data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from trigpoint.wire.statement import NO_PREV, Statement
+
+DOUBTFUL_AFTER_S = 600
+"""How far a board's clock may run ahead of the arrival before a reading's time is marked doubtful."""
+
+
+class Reason(StrEnum):
+    """What became of a message. The value is the name of its counter."""
+
+    ACCEPTED = "accepted"
+    DUPLICATE = "duplicate"
+    SIZE = "size"
+    SHAPE = "shape"
+    UNKNOWN_BOARD = "unknown_board"
+    GAP = "gap"
+    SIGNATURE = "signature"
+    CLONE = "clone"
+    FORK = "fork"
+
+    @property
+    def is_evidence(self) -> bool:
+        """Whether the message, though refused, proves that two histories are signed with one key."""
+        return self in (Reason.CLONE, Reason.FORK)
+
+    @property
+    def is_refusal(self) -> bool:
+        """Whether the message is kept in the list of refused input."""
+        return self not in (Reason.ACCEPTED, Reason.DUPLICATE)
+
+    @property
+    def deserves_ack(self) -> bool:
+        """Whether the board is told where the gateway stands: it sent what it should, or needs to know what to send."""
+        return self in (Reason.ACCEPTED, Reason.DUPLICATE, Reason.GAP)
+
+
+@dataclass(frozen=True)
+class BoardState:
+    """What a decision needs to know of a board that the registry knows.
+
+    Attributes:
+        active: whether the registry says that it is active.
+        next_seq: the seq that the gateway expects.
+        last_entry: entry of the last stored statement, 32 bytes; zeros if there is none.
+    """
+
+    active: bool
+    next_seq: int = 0
+    last_entry: bytes = NO_PREV
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What to do with a statement.
+
+    Attributes:
+        reason: accepted, or why not.
+        lost: first and last seq that this statement declares lost, or None.
+    """
+
+    reason: Reason
+    lost: tuple[int, int] | None = None
+
+
+def decide(
+    board: BoardState | None, statement: Statement, stored_entry: bytes | None, signature: bool | None
+) -> Decision | None:
+    """Decide on a statement of the right size and shape, whose kid is the topic's board id.
+
+    Args:
+        board: the state of the board named by kid; None if the registry does not know it.
+        statement: the message, parsed.
+        stored_entry: entry of the statement stored under this kid and seq, if there is one.
+        signature: whether the signature holds, or None if nobody has looked yet.
+
+    Returns:
+        The decision, or None if it depends on the signature and that is not known yet: verification is the dearest
+        check, so it is made only for what has passed all others.
+    """
+    if board is None or not board.active:
+        return Decision(Reason.UNKNOWN_BOARD)
+    if statement.seq < board.next_seq and stored_entry == statement.entry:
+        return Decision(Reason.DUPLICATE)
+    if statement.seq > max(board.next_seq, statement.oldest):
+        return Decision(Reason.GAP)
+    if signature is None:
+        return None
+    if not signature:
+        return Decision(Reason.SIGNATURE)
+    if statement.seq < board.next_seq:
+        return Decision(Reason.CLONE)
+    if statement.seq > board.next_seq:
+        return Decision(Reason.ACCEPTED, lost=(board.next_seq, statement.seq - 1))
+    if statement.prev != board.last_entry:
+        return Decision(Reason.FORK)
+    return Decision(Reason.ACCEPTED)
+
+
+def after(board: BoardState, statement: Statement) -> BoardState:
+    """Return the state of `board` once `statement` has been accepted."""
+    return BoardState(board.active, statement.seq + 1, statement.entry)
+
+
+def reading_time(base_time: int | None, t: int, arrival_ms: int) -> tuple[int, str]:
+    """Return when a reading was taken, and on whose word (protocol section 4).
+
+    Args:
+        base_time: the statement's base time in seconds since 1970, or None.
+        t: the reading's own offset, in seconds.
+        arrival_ms: when the statement arrived, in milliseconds since 1970.
+
+    Returns:
+        Seconds since 1970, and `board`, `arrival` (the gateway's estimate) or `doubtful` (the board says it lies in
+        the future).
+    """
+    arrival_s = arrival_ms // 1000
+    if base_time is None:
+        return arrival_s + t, "arrival"
+    time_s = base_time + t
+    return time_s, "doubtful" if time_s > arrival_s + DOUBTFUL_AFTER_S else "board"
