@@ -60,12 +60,11 @@ class PublicKey:
         Raises:
             WireError: `shape`.
         """
-        if not isinstance(item, dict) or set(item) != {1, -1, -2, -3} or item[1] != 2 or item[-1] != 1:
-            raise WireError("shape", "public key", "not a COSE_Key {1: 2, -1: 1, -2: x, -3: y}")
-        x, y = item[-2], item[-3]
-        if not isinstance(x, bytes) or not isinstance(y, bytes):
-            raise WireError("shape", "public key", "x and y must be byte strings")
-        return cls(x, y)
+        match item:
+            # true is 1 to Python, but not on the wire.
+            case {1: 2, -1: 1 as curve, -2: bytes(x), -3: bytes(y), **others} if not others and curve is not True:
+                return cls(x, y)
+        raise WireError("shape", "public key", "not a COSE_Key {1: 2, -1: 1, -2: x, -3: y}")
 
     def to_cose(self) -> dict[int, object]:
         """Return the COSE_Key as an item for `cbor.encode`."""
