@@ -1,0 +1,98 @@
+"""Reads what came out, without asking those who did it: the gateway's database, a board's flash, and the chain."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable
+from contextlib import closing
+from hashlib import sha256
+from pathlib import Path
+from typing import NamedTuple
+
+from trigpoint.store.database import open_database
+from trigpoint.wire.errors import WireError
+from trigpoint.wire.statement import Statement, parse
+
+from trigpoint_tools.demo.accounting import Stored, Value
+
+_MARK = struct.Struct("<2sHI32sI")
+"""What the board's journal writes before a statement: magic, length, seq, SHA-256, CRC (device/trig/journal.py)."""
+
+
+class Counts(NamedTuple):
+    """How far the gateway is."""
+
+    statements: int
+    readings: int
+    refused: int
+
+
+def counts(database: Path) -> Counts:
+    """Return what the gateway has stored and refused by now; cheap enough to ask often."""
+    with closing(open_database(database, read_only=True)) as connection:
+        return Counts(
+            connection.execute("SELECT count(*) FROM statements").fetchone()[0],
+            connection.execute("SELECT count(*) FROM readings").fetchone()[0],
+            connection.execute("SELECT (SELECT count(*) FROM rejected) + (SELECT count(*) FROM evidence)").fetchone()[
+                0
+            ],
+        )
+
+
+def stored_statements(database: Path, kid: bytes) -> list[Statement]:
+    """Return the statements of one board that the gateway has stored."""
+    with closing(open_database(database, read_only=True)) as connection:
+        rows = connection.execute("SELECT raw FROM statements WHERE kid = ? ORDER BY seq", (kid,))
+        return [parse(raw) for (raw,) in rows]
+
+
+def stored(database: Path) -> Stored:
+    """Return all that the gateway has stored, in one snapshot."""
+    with closing(open_database(database, read_only=True)) as connection:
+        connection.execute("BEGIN")
+        statements = [parse(raw) for (raw,) in connection.execute("SELECT raw FROM statements ORDER BY leaf_index")]
+        readings: dict[bytes, list[Value]] = {}
+        rows = connection.execute("SELECT kid, name, mantissa, exponent FROM readings ORDER BY leaf_index, position")
+        for kid, name, mantissa, exponent in rows:
+            readings.setdefault(kid, []).append(Value(name, mantissa, exponent))
+        refused: dict[str, set[bytes]] = {}
+        for reason, raw in connection.execute("SELECT reason, raw FROM rejected"):
+            refused.setdefault(reason, set()).add(raw)
+        lost = connection.execute("SELECT coalesce(sum(to_seq - from_seq + 1), 0) FROM lost").fetchone()[0]
+        return Stored(
+            statements=statements,
+            readings=readings,
+            flagged=frozenset(kid for (kid,) in connection.execute("SELECT kid FROM boards WHERE flagged = 1")),
+            evidence=frozenset(raw for (raw,) in connection.execute("SELECT raw FROM evidence")),
+            refused={reason: frozenset(raws) for reason, raws in refused.items()},
+            declared_lost=lost,
+        )
+
+
+def journaled(segments: Iterable[bytes]) -> list[Statement]:
+    """Return the statements in the segment files of a board's journal, by looking for them from end to end.
+
+    It trusts no index and no count of the firmware: a statement is there if its bytes are, and hash as they should.
+    """
+    found: list[Statement] = []
+    for segment in segments:
+        at = segment.find(b"TR")
+        while at >= 0:
+            statement = _statement_at(segment, at)
+            if statement is not None:
+                found.append(statement)
+            at = segment.find(b"TR", at + (_MARK.size + len(statement.raw) if statement else 1))
+    return found
+
+
+def _statement_at(segment: bytes, at: int) -> Statement | None:
+    if at + _MARK.size > len(segment):
+        return None
+    _, length, _, entry, _ = _MARK.unpack_from(segment, at)
+    raw = segment[at + _MARK.size : at + _MARK.size + length]
+    if len(raw) != length or sha256(raw).digest() != entry:
+        return None
+    try:
+        return parse(raw)
+    except WireError:
+        return None
