@@ -43,9 +43,9 @@ class Message:
     arrival_ms: int
 
     @classmethod
-    def of(cls, topic: str, payload: bytes, arrival_ms: int) -> Message:
+    def of(cls, topic: str, payload: bytes | bytearray, arrival_ms: int) -> Message:
         """Keep of `payload` no more than is needed to see that it is too long."""
-        return cls(topic, payload[: MAX_SIZE + 1], len(payload), arrival_ms)
+        return cls(topic, bytes(payload[: MAX_SIZE + 1]), len(payload), arrival_ms)
 
 
 @dataclass(frozen=True)
