@@ -1,0 +1,386 @@
+"""An emulated board: an ESP32 with a sensor, made of a MicroPython process and models of what is around it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import secrets
+import struct
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from trigpoint.clock import WorldClock
+from trigpoint_tools.emulator import flash
+from trigpoint_tools.emulator.console import Console
+from trigpoint_tools.emulator.errors import BoardError, EmulatorError, HardwareError
+from trigpoint_tools.emulator.host import Host, shared_host
+from trigpoint_tools.emulator.i2c import I2CBus
+from trigpoint_tools.emulator.interpreter import find_micropython
+from trigpoint_tools.emulator.network import Network
+from trigpoint_tools.emulator.nvs import Nvs, write_atomically
+from trigpoint_tools.emulator.parts.bme280 import Bme280, Calibration
+from trigpoint_tools.emulator.process import BoardProcess
+from trigpoint_tools.emulator.soc import ResetCause, Soc
+from trigpoint_tools.emulator.weather import Weather
+from trigpoint_tools.emulator.wifi import AccessPoint, Station
+from trigpoint_tools.emulator.wire import Kind, error, reply
+
+_FACTS = "board.json"
+_IMAGE = "flash.img"
+_NVS = "nvs.json"
+_NOT_RESOLVED = -202  # what the ESP32's getaddrinfo raises when there is no network or no such name
+_ESPRESSIF = bytes.fromhex("240ac4")
+
+
+@dataclass(frozen=True)
+class Wiring:
+    """One BME280 and where it is soldered.
+
+    Attributes:
+        scl: pin number.
+        sda: pin number.
+        address: I2C address, 0x76 or 0x77.
+    """
+
+    scl: int = 22
+    sda: int = 21
+    address: int = 0x76
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is fixed when a board is made, kept in its directory.
+
+    Attributes:
+        mac: the unique id, 12 hexadecimal digits.
+        heap: the size of the heap as `-X heapsize` takes it.
+        ssid: name of the access point in reach.
+        password: its key.
+        wiring: the sensors.
+    """
+
+    mac: str
+    heap: str
+    ssid: str
+    password: str
+    wiring: tuple[Wiring, ...]
+
+
+class EmulatedBoard:
+    """One board. Made by `create` or `open`; its methods may be called from any one thread.
+
+    Attributes:
+        directory: where its flash image, NVS and facts lie.
+        mac: its unique id, six bytes.
+        sensors: its BME280s, in the order of the wiring.
+    """
+
+    def __init__(self, directory: Path, facts: Facts, clock: WorldClock, weather: Weather, host: Host) -> None:
+        self.directory = directory
+        self.mac = bytes.fromhex(facts.mac)
+        self._micropython = find_micropython()
+        self._heap = facts.heap
+        self._host = host
+        self._console = Console()
+        self._output = bytearray()
+        self._access_point = AccessPoint(facts.ssid, facts.password)
+        self._station = Station(self._access_point)
+        self.sensors = [
+            Bme280(w.address, weather.at, clock.now, time.monotonic, Calibration.of_part(self.mac + bytes((i,))))
+            for i, w in enumerate(facts.wiring)
+        ]
+        wires = {(w.scl, w.sda) for w in facts.wiring}
+        buses = [
+            I2CBus(
+                scl, sda, [s for s, w in zip(self.sensors, facts.wiring, strict=True) if (w.scl, w.sda) == (scl, sda)]
+            )
+            for scl, sda in sorted(wires)
+        ]
+        self._soc = Soc(self.mac, clock, time.time_ns, time.monotonic, Nvs(directory / _NVS), self._station, buses)
+        self._network = Network(self._soc.connected)
+        self._process: BoardProcess | None = None
+        self._life: asyncio.Task[int] | None = None
+        self._next_boot: ResetCause | None = None
+
+    @classmethod
+    def create(
+        cls,
+        directory: Path,
+        config: Mapping[str, Any],
+        clock: WorldClock,
+        weather: Weather,
+        heap: str = "160k",
+        *,
+        device: Path | None = None,
+        access_point: tuple[str, str] | None = None,
+        wiring: Sequence[Wiring] | None = None,
+        mac: bytes | None = None,
+        host: Host | None = None,
+    ) -> EmulatedBoard:
+        """Make a board with empty NVS and flash its file system.
+
+        Args:
+            directory: where it is to live; made if need be, must not hold a board.
+            config: the content of /config.json.
+            clock: the world's clock.
+            weather: what its sensors measure.
+            heap: size of the heap as `-X heapsize` takes it.
+            device: folder of the board's files, by default the ones of this installation.
+            access_point: name and key of the Wi-Fi in reach, by default the first that the configuration names.
+            wiring: the sensors, by default those that the configuration names.
+            mac: unique id, by default a new one.
+            host: what serves it, by default one thread for all boards of this program.
+
+        Raises:
+            EmulatorError: there is a board already, or MicroPython or the board's files are missing.
+        """
+        if (directory / _FACTS).exists():
+            raise EmulatorError(f"{directory} holds a board already; open it, or choose another directory")
+        ssid, password = access_point or _access_point_of(config)
+        facts = Facts(
+            mac=(mac or _ESPRESSIF + secrets.token_bytes(3)).hex(),
+            heap=heap,
+            ssid=ssid,
+            password=password,
+            wiring=tuple(_wiring_of(config) if wiring is None else wiring),
+        )
+        directory.mkdir(parents=True, exist_ok=True)
+        files = flash.device_files(device or flash.device_directory())
+        flash.create_image(directory / _IMAGE, files | {"/config.json": json.dumps(config).encode()})
+        write_atomically(directory / _FACTS, json.dumps(asdict(facts), indent=1).encode())
+        return cls(directory, facts, clock, weather, host or shared_host())
+
+    @classmethod
+    def open(cls, directory: Path, clock: WorldClock, weather: Weather, *, host: Host | None = None) -> EmulatedBoard:
+        """Take up a board that `create` has made, perhaps in an earlier program.
+
+        Raises:
+            EmulatorError: there is none.
+        """
+        try:
+            stored = json.loads((directory / _FACTS).read_text())
+            facts = Facts(**{**stored, "wiring": tuple(Wiring(**wires) for wires in stored["wiring"])})
+        except FileNotFoundError:
+            raise EmulatorError(f"{directory} holds no board; make one first") from None
+        except (ValueError, KeyError, TypeError):
+            raise EmulatorError(f"{directory / _FACTS} is damaged; make the board anew") from None
+        return cls(directory, facts, clock, weather, host or shared_host())
+
+    @property
+    def sensor(self) -> Bme280:
+        """The first sensor."""
+        return self.sensors[0]
+
+    @property
+    def readings_measured(self) -> int:
+        """How many quantities the sensors have measured, counted at the parts."""
+        return sum(conversion.readings for sensor in self.sensors for conversion in sensor.conversions)
+
+    @property
+    def alive(self) -> bool:
+        """Whether it runs. A board that resets itself does not stop to."""
+        return self._life is not None and not self._life.done()
+
+    @property
+    def console(self) -> list[str]:
+        """The newest lines that it has printed."""
+        return self._console.lines()
+
+    def write_file(self, path: str, content: bytes) -> None:
+        """Write a file on its flash, while it is off."""
+        self._must_be_off()
+        flash.write_file(self.directory / _IMAGE, path, content)
+
+    def read_file(self, path: str) -> bytes:
+        """Return a file of its flash, while it is off; FileNotFoundError if it is not there."""
+        self._must_be_off()
+        return flash.read_file(self.directory / _IMAGE, path)
+
+    def start(self) -> None:
+        """Switch it on: boot.py, then main.py. When main.py ends, so does the board's process."""
+        self._power_on(None)
+
+    def exec(self, code: str, timeout: float = 30) -> str:
+        """Switch it on, run boot.py and then `code` instead of main.py, and switch it off.
+
+        Returns:
+            What it printed.
+
+        Raises:
+            BoardError: the code raised an exception, did not end in time or reset the board.
+        """
+        self._power_on(code)
+        assert self._life is not None
+        try:
+            status = self._host.run(_result(self._life), timeout)
+        except TimeoutError:
+            self.cut()
+            raise BoardError(f"the code did not end within {timeout} s", self._printed()) from None
+        if status:
+            raise BoardError("the code failed on the board", self._printed())
+        return self._printed()
+
+    def stop(self, timeout: float = 10) -> None:
+        """Press Ctrl-C and wait for the end of its program.
+
+        Raises:
+            BoardError: it did not end in time; its power was cut.
+        """
+        if self._process is None or not self.alive:
+            return
+        self._host.loop.call_soon_threadsafe(self._process.interrupt)
+        if self.wait(timeout) is None:
+            self.cut()
+            raise BoardError(f"the board did not stop within {timeout} s of Ctrl-C", "\n".join(self.console[-20:]))
+
+    def cut(self) -> None:
+        """Cut its power, at whatever instruction it is."""
+        if self._life is not None:
+            self._host.run(self._cut(self._life))
+
+    def wait(self, timeout: float) -> int | None:
+        """Wait until its process has ended; return the exit code, or None if it still runs after `timeout` seconds."""
+        if self._life is None:
+            return 0
+        try:
+            return self._host.run(_result(self._life), timeout)
+        except TimeoutError:
+            return None
+
+    def wait_for(self, text: str, timeout: float = 30) -> None:
+        """Wait until a line with `text` is on the console.
+
+        Raises:
+            BoardError: none came in time.
+        """
+        if not self._console.wait_for(lambda lines: any(text in line for line in lines), timeout):
+            raise BoardError(f"no line with {text!r} within {timeout} s", "\n".join(self.console[-20:]))
+
+    def wifi(self, up: bool) -> None:
+        """Switch its access point on or off."""
+        self._host.loop.call_soon_threadsafe(self._switch_access_point, up)
+
+    def _must_be_off(self) -> None:
+        if self.alive:
+            raise EmulatorError("the board is on; stop it first")
+
+    def _power_on(self, code: str | None) -> None:
+        self._must_be_off()
+        self._host.run(self._begin(code))
+
+    def _printed(self) -> str:
+        return self._output.decode("utf-8", "replace")
+
+    def _print(self, data: bytes) -> None:
+        self._console.write(data)
+        if self._executing:
+            self._output += data
+
+    # The rest runs in the host's event loop.
+
+    async def _begin(self, code: str | None) -> None:
+        self._executing = code is not None
+        self._output.clear()
+        for sensor in self.sensors:
+            sensor.power_on()
+        self._soc.reset(ResetCause.POWER_ON, code)
+        await self._boot()
+        self._life = asyncio.create_task(self._live())
+
+    async def _boot(self) -> None:
+        self._next_boot = None
+        self._process = BoardProcess(self._micropython, self._heap, self.directory / _IMAGE, self._answer, self._print)
+        await self._process.start()
+
+    async def _live(self) -> int:
+        """Boot again as often as the board resets itself; return the exit code of the last boot."""
+        while True:
+            assert self._process is not None
+            status = await self._process.wait()
+            self._network.drop()
+            if self._next_boot is None or self._executing:
+                await self._network.close()
+                return status
+            self._soc.reset(self._next_boot)
+            await self._boot()
+
+    async def _cut(self, life: asyncio.Task[int]) -> None:
+        self._next_boot = None
+        self._executing = True
+        if self._process is not None:
+            self._process.kill()
+        await asyncio.wait([life])
+
+    async def _answer(self, kind: Kind, payload: bytes) -> bytes | None:
+        try:
+            if kind == Kind.RESET:
+                self._restart(ResetCause(payload[0]))
+                return None
+            if kind == Kind.RESOLVE:
+                return reply(await self._resolve(payload))
+            answer = self._soc.answer(kind, payload)
+            if kind == Kind.WATCHDOG_START:
+                self._watch(self._process)
+            return reply(answer)
+        except HardwareError as fault:
+            return error(fault.code, fault.text)
+        except (ValueError, struct.error, IndexError):
+            return error(22)  # EINVAL
+
+    async def _resolve(self, payload: bytes) -> bytes:
+        if not self._soc.connected():
+            raise HardwareError(_NOT_RESOLVED)
+        try:
+            port = await self._network.route(payload[2:].decode(), int.from_bytes(payload[:2], "little"))
+        except OSError:
+            raise HardwareError(_NOT_RESOLVED) from None
+        return port.to_bytes(2, "little")
+
+    def _restart(self, cause: ResetCause) -> None:
+        self._next_boot = cause
+        if self._process is not None:
+            self._process.kill()
+
+    def _watch(self, process: BoardProcess | None) -> None:
+        watchdog = self._soc.watchdog
+        if process is not self._process or watchdog.timeout is None:
+            return
+        left = watchdog.deadline - time.monotonic()
+        if left <= 0:
+            self._restart(ResetCause.WATCHDOG)
+        else:
+            self._host.loop.call_later(left, self._watch, process)
+
+    def _switch_access_point(self, up: bool) -> None:
+        self._access_point.up = up
+        self._station.access_point_switched(time.monotonic())
+        self._network.wake()
+
+
+async def _result(life: asyncio.Task[int]) -> int:
+    return await asyncio.shield(life)
+
+
+def _access_point_of(config: Mapping[str, Any]) -> tuple[str, str]:
+    """Return the first network that a configuration names, or one of our own if it names none."""
+    try:
+        return str(config["wifi"][0]["ssid"]), str(config["wifi"][0].get("password", ""))
+    except (LookupError, TypeError, AttributeError):
+        return "trigpoint", ""
+
+
+def _wiring_of(config: Mapping[str, Any]) -> list[Wiring]:
+    """Return the BME280s that a configuration names; whatever is no such thing is not soldered on."""
+    sensors = config.get("sensors")
+    wiring = []
+    for sensor in sensors if isinstance(sensors, list) else []:
+        if isinstance(sensor, dict) and sensor.get("type") == "bme280":
+            scl, sda, address = (
+                sensor.get(key, default) for key, default in (("scl", 22), ("sda", 21), ("address", 0x76))
+            )
+            if isinstance(scl, int) and isinstance(sda, int) and isinstance(address, int):
+                wiring.append(Wiring(scl, sda, address))
+    return wiring

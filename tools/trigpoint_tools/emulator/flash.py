@@ -1,0 +1,104 @@
+"""A board's flash: one littlefs image in one file, read and written here while the board is off."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from littlefs import LittleFS, LittleFSError
+
+from trigpoint_tools.emulator.errors import EmulatorError
+from trigpoint_tools.emulator.nvs import write_atomically
+
+BLOCK_SIZE = 4096
+BLOCKS = 512  # 2 MiB, the file system partition of a 4 MiB ESP32
+_DEVICE_FILES = (".py", ".mpy")
+
+
+def device_directory() -> Path:
+    """Return the folder of the board's own files: in a checkout `device/`, in a wheel a copy of it.
+
+    Raises:
+        EmulatorError: it is in neither place.
+    """
+    here = Path(__file__).resolve()
+    for candidate in (here.parents[3] / "device", here.parents[1] / "device"):
+        if (candidate / "trig").is_dir():
+            return candidate
+    raise EmulatorError("the board's files are missing; install trigpoint again or run from a checkout")
+
+
+def device_files(directory: Path) -> dict[str, bytes]:
+    """Return what of a folder lands on a board: absolute path on the board to content."""
+    return {
+        "/" + path.relative_to(directory).as_posix(): path.read_bytes()
+        for path in sorted(directory.rglob("*"))
+        if path.suffix in _DEVICE_FILES and path.is_file() and "__pycache__" not in path.parts
+    }
+
+
+def create_image(path: Path, files: dict[str, bytes]) -> None:
+    """Make a flash image with these files."""
+    filesystem = _filesystem()
+    filesystem.format()
+    filesystem.mount()
+    for name, content in files.items():
+        _write(filesystem, name, content)
+    filesystem.unmount()
+    write_atomically(path, bytes(filesystem.context.buffer))
+
+
+def write_file(image: Path, name: str, content: bytes) -> None:
+    """Write one file into an image, with the directories that it needs; a crash leaves the old image or the new."""
+    filesystem = _load(image)
+    _write(filesystem, name, content)
+    filesystem.unmount()
+    write_atomically(image, bytes(filesystem.context.buffer))
+
+
+def read_file(image: Path, name: str) -> bytes:
+    """Return one file's content; FileNotFoundError if it is not there."""
+    try:
+        with _load(image).open(name, "rb") as file:
+            return bytes(file.read())
+    except FileNotFoundError:
+        raise FileNotFoundError(f"{name} is not on the board") from None
+
+
+def list_files(image: Path) -> list[str]:
+    """Return the absolute paths of all files."""
+    return sorted(f"{folder.rstrip('/')}/{name}" for folder, _, names in _load(image).walk("/") for name in names)
+
+
+def _filesystem() -> LittleFS:
+    # Geometry and cache are those of MicroPython on an ESP32. The cache bounds how large a file may be that lies
+    # inside its directory's block, so a larger one here would write files that the board cannot read.
+    return LittleFS(
+        block_size=BLOCK_SIZE,
+        block_count=BLOCKS,
+        read_size=32,
+        prog_size=32,
+        cache_size=128,
+        lookahead_size=32,
+        mount=False,
+    )
+
+
+def _load(image: Path) -> LittleFS:
+    filesystem = _filesystem()
+    content = image.read_bytes()
+    if len(content) != BLOCK_SIZE * BLOCKS:
+        raise EmulatorError(f"{image} is not a board's flash image: {len(content)} bytes")
+    filesystem.context.buffer[:] = content
+    try:
+        filesystem.mount()
+    except LittleFSError as error:
+        raise EmulatorError(f"{image} holds no file system: {error}") from None
+    return filesystem
+
+
+def _write(filesystem: LittleFS, name: str, content: bytes) -> None:
+    folder = name.rpartition("/")[0]
+    if folder:
+        filesystem.makedirs(folder, exist_ok=True)
+    with filesystem.open(name, "wb") as file:
+        file.write(content)

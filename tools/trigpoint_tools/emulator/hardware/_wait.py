@@ -1,0 +1,111 @@
+# World time, timers, and every way in which the board's code can wait.
+#
+# Timer callbacks run where the board's code waits: in asyncio, in time.sleep*, in machine.idle. All waiting is one
+# poll() with the right timeout, so an idle board uses no processor time.
+
+import _host
+import io
+import select
+import sys
+
+_path = sys.path
+sys.path = []  # an empty path makes import give the built-in module
+import time as _time
+
+sys.path = _path
+
+ticks_ms = _time.ticks_ms
+ticks_diff = _time.ticks_diff
+real_ns = _time.time_ns
+timers = []
+
+_start = 0
+_num = 1
+_den = 1
+
+
+def begin(start_ns, num, den):
+    global _start, _num, _den
+    _start = start_ns
+    _num = num
+    _den = den
+
+
+def world_us():
+    # Microseconds of the world since this boot.
+    return (real_ns() - _start) // 1000 * _num // _den
+
+
+def run_due():
+    if not timers:
+        return
+    now = world_us()
+    for timer in timers[:]:
+        if timer in timers and timer.due <= now:
+            timer.fire(now)
+
+
+def _limit(ms):
+    # The milliseconds to wait: ms (below 0: for ever), or less if a timer is due before.
+    if timers:
+        now = world_us()
+        for timer in timers:
+            left = max(0, -((now - timer.due) * _den // _num // 1000))
+            if ms < 0 or left < ms:
+                ms = left
+    return ms
+
+
+_idle = select.poll()
+_idle.register(_host.FD, select.POLLIN)
+
+
+def wait(ms):
+    start = ticks_ms()
+    while True:
+        run_due()
+        left = ms - ticks_diff(ticks_ms(), start)
+        if left <= 0:
+            return
+        if _idle.poll(_limit(left)):
+            _host.lost()
+
+
+class Poller:
+    # What asyncio uses in place of select.poll(). Objects without a file descriptor (ThreadSafeFlag) would make the
+    # real one wake up a thousand times a second; only a timer can change them here, so they are asked after timers.
+    def __init__(self):
+        self.poll = select.poll()
+        self.poll.register(_host.FD, select.POLLIN)
+        self.soft = {}
+        self.ready = []
+
+    def register(self, stream, mask):
+        if isinstance(stream, io.IOBase):
+            self.soft[id(stream)] = (stream, mask)
+        else:
+            self.poll.register(stream, mask)
+
+    modify = register
+
+    def unregister(self, stream):
+        if not self.soft.pop(id(stream), None):
+            self.poll.unregister(stream)
+
+    def ipoll(self, ms):
+        ready = self.ready
+        ready.clear()
+        while True:
+            run_due()
+            for stream, mask in self.soft.values():
+                event = stream.ioctl(3, mask)
+                if event:
+                    ready.append((stream, event))
+            for stream, event in self.poll.ipoll(0 if ready else _limit(ms)):
+                if stream == _host.FD:
+                    _host.lost()
+                else:
+                    ready.append((stream, event))
+            # asyncio asks to wait for ever only if nothing but a stream can wake it, and then must be given one.
+            if ready or ms >= 0:
+                return ready

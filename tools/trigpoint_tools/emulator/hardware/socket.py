@@ -1,0 +1,20 @@
+# socket, where names are looked up through the emulated Wi-Fi: the address that comes back leads through the emulator's
+# access point, which can lose the connection.
+
+import _host
+import sys
+
+_path = sys.path
+sys.path = []
+import socket as _socket
+
+sys.path = _path
+
+for _name in dir(_socket):
+    if _name[0] != "_":
+        globals()[_name] = getattr(_socket, _name)
+
+
+def getaddrinfo(host, port, af=0, type=0, proto=0, flags=0):
+    reply = _host.call(_host.RESOLVE, port.to_bytes(2, "little"), host.encode())
+    return _socket.getaddrinfo("127.0.0.1", reply[0] | reply[1] << 8, _socket.AF_INET, _socket.SOCK_STREAM)

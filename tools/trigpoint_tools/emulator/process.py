@@ -1,0 +1,97 @@
+"""The operating system's process in which one boot of a board runs."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import subprocess
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+from trigpoint_tools.emulator.wire import Kind, RequestReader, WireFormatError
+
+_LAUNCHER = Path(__file__).parent / "hardware" / "launch.py"
+
+Answer = Callable[[Kind, bytes], Coroutine[Any, Any, bytes | None]]
+
+
+class BoardProcess:
+    """One MicroPython process, its wire and its output. All methods run in the emulator's event loop.
+
+    Args:
+        micropython: the interpreter.
+        heap: size of its heap as `-X heapsize` takes it.
+        image: the flash image.
+        answer: makes the reply to a request; None for no reply.
+        output: takes what the board prints.
+    """
+
+    def __init__(
+        self, micropython: Path, heap: str, image: Path, answer: Answer, output: Callable[[bytes], None]
+    ) -> None:
+        self._micropython = micropython
+        self._heap = heap
+        self._image = image
+        self._answer = answer
+        self._output = output
+        self._process: subprocess.Popen[bytes] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def start(self) -> None:
+        """Start the process. It has a session of its own, so that a terminal's Ctrl-C does not reach it."""
+        ours, theirs = socket.socketpair()
+        command = [self._micropython, "-X", f"heapsize={self._heap}", _LAUNCHER, str(theirs.fileno()), self._image]
+        with theirs:
+            self._process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                pass_fds=[theirs.fileno()],
+                start_new_session=True,
+                env={**os.environ, "TZ": "UTC0", "MICROPYPATH": ".frozen"},
+            )
+        assert self._process.stdout is not None
+        loop = asyncio.get_running_loop()
+        printed = asyncio.StreamReader()
+        await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(printed), self._process.stdout)
+        reader, writer = await asyncio.open_connection(sock=ours)
+        self._tasks = [loop.create_task(self._serve(reader, writer)), loop.create_task(self._listen(printed))]
+
+    async def wait(self) -> int:
+        """Wait for the end; return the exit code, negative for a signal."""
+        assert self._process is not None
+        await asyncio.gather(*self._tasks)
+        return await asyncio.get_running_loop().run_in_executor(None, self._process.wait)
+
+    def interrupt(self) -> None:
+        """Press Ctrl-C."""
+        self._signal(signal.SIGINT)
+
+    def kill(self) -> None:
+        """End it at whatever instruction it is."""
+        self._signal(signal.SIGKILL)
+
+    def _signal(self, number: int) -> None:
+        if self._process is not None and self._process.poll() is None:
+            self._process.send_signal(number)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        requests = RequestReader()
+        try:
+            while data := await reader.read(65536):
+                for kind, payload in requests.feed(data):
+                    reply = await self._answer(kind, payload)
+                    if reply is not None:
+                        writer.write(reply)
+        except (OSError, WireFormatError):
+            self.kill()
+        finally:
+            writer.close()
+
+    async def _listen(self, printed: asyncio.StreamReader) -> None:
+        while data := await printed.read(65536):
+            self._output(data)

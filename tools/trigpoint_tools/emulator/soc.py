@@ -1,0 +1,202 @@
+"""What is inside an emulated ESP32 apart from its processor: clock, NVS, radio, watchdog and pins.
+
+Answers the requests of the board's hardware modules. No I/O but NVS's file; what reaches outside (resets, network)
+is left to the caller.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+from fractions import Fraction
+
+from trigpoint.clock import WorldClock
+from trigpoint_tools.emulator import i2c
+from trigpoint_tools.emulator.errors import HardwareError
+from trigpoint_tools.emulator.nvs import Nvs
+from trigpoint_tools.emulator.wifi import Station, Status
+from trigpoint_tools.emulator.wire import Kind
+
+_RTC_MEMORY = 2048
+
+
+class ResetCause(IntEnum):
+    """Values of machine.reset_cause() on the ESP32."""
+
+    POWER_ON = 1
+    HARD = 2
+    WATCHDOG = 3
+    DEEP_SLEEP = 4
+    SOFT = 5
+
+
+@dataclass
+class Watchdog:
+    """The watchdog timer, in real time: it looks for code that hangs, not for weather that is slow.
+
+    Attributes:
+        timeout: seconds, None until the board starts it; then nothing but a reset stops it.
+        deadline: the machine's monotonic second at which it bites.
+    """
+
+    timeout: float | None = None
+    deadline: float = 0.0
+
+    def start(self, timeout: float, now: float) -> None:
+        """Start it, or set another time-out."""
+        self.timeout = timeout
+        self.feed(now)
+
+    def feed(self, now: float) -> None:
+        """Put the deadline off."""
+        if self.timeout is not None:
+            self.deadline = now + self.timeout
+
+
+class Soc:
+    """One chip's state.
+
+    Args:
+        mac: six bytes, the unique id.
+        clock: the world's clock.
+        real_ns: the machine's nanoseconds since 1970, the clock that the board's process reads too.
+        monotonic: the machine's seconds.
+        nvs: the chip's NVS.
+        station: its radio.
+        buses: what its pins lead to.
+    """
+
+    def __init__(
+        self,
+        mac: bytes,
+        clock: WorldClock,
+        real_ns: Callable[[], int],
+        monotonic: Callable[[], float],
+        nvs: Nvs,
+        station: Station,
+        buses: Sequence[i2c.I2CBus],
+    ) -> None:
+        self.mac = mac
+        self.nvs = nvs
+        self.station = station
+        self.watchdog = Watchdog()
+        self._clock = clock
+        self._real_ns = real_ns
+        self._monotonic = monotonic
+        self._buses = buses
+        self._speed = Fraction(clock.speed).limit_denominator(1_000_000)
+        self._cause = ResetCause.POWER_ON
+        self._code: str | None = None
+        self._rtc_zero_us = 0
+        self._rtc_memory = b""
+        self.reset(ResetCause.POWER_ON)
+
+    def reset(self, cause: ResetCause, code: str | None = None) -> None:
+        """Begin a boot.
+
+        Args:
+            cause: why; power-on forgets the RTC, and each forgets what NVS had not committed.
+            code: what to run instead of main.py.
+        """
+        self._cause = cause
+        self._code = code
+        self.watchdog = Watchdog()
+        self.station.power_on()
+        self.nvs.power_on()
+        if cause == ResetCause.POWER_ON:
+            self._rtc_zero_us = self._world_us()
+            self._rtc_memory = b""
+
+    def connected(self) -> bool:
+        """Return whether the station has an address."""
+        return self.station.status(self._monotonic()) == Status.GOT_IP
+
+    def answer(self, kind: Kind, payload: bytes) -> bytes:
+        """Return the reply's payload.
+
+        Raises:
+            HardwareError: the board gets it as OSError.
+            struct.error, ValueError: the payload is not what the board's modules send.
+        """
+        handler = getattr(self, f"_{kind.name.lower()}")
+        return bytes(handler(payload) or b"")
+
+    def _world_us(self) -> int:
+        elapsed_us = self._real_ns() // 1000 - int(self._clock.real_origin * 1_000_000)
+        return self._clock.origin * 1_000_000 + elapsed_us * self._speed.numerator // self._speed.denominator
+
+    def _boot(self, _: bytes) -> bytes:
+        real_ns = self._real_ns()
+        head = struct.pack(
+            "<qqQIB",
+            self._world_us() - self._rtc_zero_us,
+            real_ns,
+            self._speed.numerator,
+            self._speed.denominator,
+            self._cause,
+        )
+        code = b"\0" if self._code is None else b"\1" + self._code.encode()
+        return head + self.mac + code
+
+    def _rtc_set(self, payload: bytes) -> None:
+        (us,) = struct.unpack("<q", payload)
+        self._rtc_zero_us = self._world_us() - us
+
+    def _rtc_memory_get(self, _: bytes) -> bytes:
+        return self._rtc_memory
+
+    def _rtc_memory_set(self, payload: bytes) -> None:
+        if len(payload) > _RTC_MEMORY:
+            raise HardwareError(0, "buffer too long")
+        self._rtc_memory = payload
+
+    def _watchdog_start(self, payload: bytes) -> None:
+        (ms,) = struct.unpack("<I", payload)
+        self.watchdog.start(ms / 1000, self._monotonic())
+
+    def _watchdog_feed(self, _: bytes) -> None:
+        self.watchdog.feed(self._monotonic())
+
+    def _i2c_transfer(self, payload: bytes) -> bytes:
+        return i2c.transfer(self._buses, payload)
+
+    def _nvs_get_i32(self, payload: bytes) -> bytes:
+        return struct.pack("<i", self.nvs.get_i32(_nvs_key(payload)[0]))
+
+    def _nvs_get_blob(self, payload: bytes) -> bytes:
+        return self.nvs.get_blob(_nvs_key(payload)[0])
+
+    def _nvs_set_i32(self, payload: bytes) -> None:
+        key, value = _nvs_key(payload)
+        self.nvs.set(key, struct.unpack("<i", value)[0])
+
+    def _nvs_set_blob(self, payload: bytes) -> None:
+        self.nvs.set(*_nvs_key(payload))
+
+    def _nvs_erase_key(self, payload: bytes) -> None:
+        self.nvs.erase_key(_nvs_key(payload)[0])
+
+    def _nvs_commit(self, _: bytes) -> None:
+        self.nvs.commit()
+
+    def _wlan_active(self, payload: bytes) -> None:
+        self.station.set_active(payload == b"\1")
+
+    def _wlan_connect(self, payload: bytes) -> None:
+        ssid, _, password = payload.decode().partition("\0")
+        self.station.connect(ssid, password, self._monotonic())
+
+    def _wlan_disconnect(self, _: bytes) -> None:
+        self.station.disconnect()
+
+    def _wlan_status(self, _: bytes) -> bytes:
+        status = self.station.status(self._monotonic())
+        return struct.pack("<HbB", status, self.station.access_point.rssi, self.station.active)
+
+
+def _nvs_key(payload: bytes) -> tuple[str, bytes]:
+    """Split namespace NUL key NUL value into one name and the value."""
+    namespace, key, value = payload.split(b"\0", 2)
+    return f"{namespace.decode()}/{key.decode()}", value
