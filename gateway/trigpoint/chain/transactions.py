@@ -1,0 +1,152 @@
+"""Makes and signs transactions; sends single ones that nobody has to remember across a crash."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+from eth_account.signers.local import LocalAccount
+from hexbytes import HexBytes
+from web3.types import TxParams, Wei
+
+from trigpoint.chain.abi import Interface
+from trigpoint.chain.errors import ChainUnavailableError, NodeRefusedError, RevertedError
+from trigpoint.chain.node import Node, Receipt, address_bytes, checksum
+from trigpoint.errors import OperatorError
+
+_POLL_S = 0.1
+_NONCE_ATTEMPTS = 3
+
+
+class OutOfFundsError(OperatorError):
+    """The account cannot pay for a transaction."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a transaction does.
+
+    Attributes:
+        interface: the contract's, to name its errors.
+        to: the contract, 20 bytes; None creates one.
+        data: the call or the creation code.
+    """
+
+    interface: Interface
+    to: bytes | None
+    data: bytes
+
+
+@dataclass(frozen=True)
+class Signed:
+    """A signed transaction: its bytes, and what must be known to find it again."""
+
+    raw: bytes
+    hash: bytes
+    nonce: int
+
+
+@dataclass(frozen=True)
+class Mined:
+    """A transaction that succeeded."""
+
+    transaction: bytes
+    receipt: Receipt
+
+
+def sign(node: Node, account: LocalAccount, chain_id: int, request: Request) -> Signed:
+    """Sign a transaction that would succeed now, with the account's next nonce.
+
+    The gas limit has a quarter to spare over the node's estimate, because the state may change before it is mined;
+    what is not used is not paid. The fee covers a base fee that doubles (EIP-1559); a chain without one gets its gas
+    price.
+
+    Raises:
+        RevertedError: the contract would refuse it.
+        OutOfFundsError: the account cannot pay for it.
+        ChainUnavailableError: the node did not answer.
+    """
+    sender = address_bytes(account.address)
+    transaction: TxParams = {"data": HexBytes(request.data), "value": Wei(0)}
+    if request.to is not None:
+        transaction["to"] = checksum(request.to)
+    gas = node.estimate_gas({"from": checksum(sender), **transaction}, request.interface) * 5 // 4
+    price = _price(node)
+    needed, balance = gas * max(price.values()), node.balance(sender)
+    if balance < needed:
+        raise OutOfFundsError(
+            f"the account {account.address} holds {balance} wei and needs {needed} for the next transaction on "
+            f"chain {chain_id}: send it funds"
+        )
+    nonce = node.nonce(sender)
+    signed = account.sign_transaction(
+        {**transaction, **price, "gas": gas, "nonce": nonce, "chainId": chain_id}  # type: ignore[dict-item]
+    )
+    return Signed(bytes(signed.raw_transaction), bytes(signed.hash), nonce)
+
+
+def transact(node: Node, account: LocalAccount, chain_id: int, request: Request, *, timeout_s: float = 300) -> Mined:
+    """Sign a transaction, send it and wait until it is in a block.
+
+    A nonce that another transaction of the account took meanwhile is replaced by the next one.
+
+    Raises:
+        RevertedError: the contract refused it.
+        OutOfFundsError: the account cannot pay for it.
+        ChainUnavailableError: the node did not answer before anything was sent, or would not take it.
+        OperatorError: it was sent but is in no block after `timeout_s`.
+    """
+    for attempt in range(1, _NONCE_ATTEMPTS + 1):
+        signed = sign(node, account, chain_id, request)
+        try:
+            node.send(signed.raw)
+        except NodeRefusedError as error:
+            if nonce_taken(error) and attempt < _NONCE_ATTEMPTS:
+                continue
+            if not already_known(error):
+                raise
+        except ChainUnavailableError:
+            pass  # it may have arrived all the same: the receipt will tell
+        return _wait(node, signed, timeout_s)
+    raise AssertionError("the last attempt returns or raises")
+
+
+def nonce_taken(error: NodeRefusedError) -> bool:
+    """Tell whether a node refused a transaction because another one has, or holds, its nonce."""
+    reason = error.reason.lower()
+    return "nonce too low" in reason or "replacement transaction underpriced" in reason
+
+
+def already_known(error: NodeRefusedError) -> bool:
+    """Tell whether a node refused a transaction because it has it already."""
+    reason = error.reason.lower()
+    return "already known" in reason or "already imported" in reason or "known transaction" in reason
+
+
+def _price(node: Node) -> dict[str, int]:
+    block = node.block()
+    if block is None:
+        raise ChainUnavailableError(f"the node at {node.place} has no newest block; is it still starting?")
+    if block.base_fee is None:
+        return {"gasPrice": node.gas_price()}
+    tip = node.priority_fee()
+    return {"maxPriorityFeePerGas": tip, "maxFeePerGas": 2 * block.base_fee + tip}
+
+
+def _wait(node: Node, signed: Signed, timeout_s: float) -> Mined:
+    name = "0x" + signed.hash.hex()
+    deadline = time.monotonic() + timeout_s
+    while True:
+        try:
+            receipt = node.receipt(signed.hash)
+        except ChainUnavailableError:
+            receipt = None
+        if receipt is not None:
+            if not receipt.succeeded:
+                raise RevertedError(f"transaction {name} reverted in block {receipt.block}; its gas is spent")
+            return Mined(signed.hash, receipt)
+        if time.monotonic() >= deadline:
+            raise OperatorError(
+                f"transaction {name} is in no block after {timeout_s:.0f} s: look it up before you try again"
+            )
+        time.sleep(_POLL_S)
