@@ -21,8 +21,6 @@ _DETAIL = {
     Reason.UNKNOWN_BOARD: "the board is not active in the registry",
     Reason.GAP: "statements before this one are missing, and the board still holds them",
     Reason.SIGNATURE: "the board's key did not sign this",
-    Reason.CLONE: "another statement is stored, or was declared lost, under this seq",
-    Reason.FORK: "prev is not the last stored statement",
 }
 
 
@@ -143,7 +141,7 @@ class _Batch:
                     ),
                 )
         self._counts[decision.reason] += 1
-        if decision.reason.is_refusal:
+        if decision.reason.is_refusal and not decision.reason.is_evidence:
             self._rejected.append(
                 RejectedRow(decision.reason, detail, message.topic, message.payload, message.size, message.arrival_ms)
             )

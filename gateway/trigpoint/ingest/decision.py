@@ -31,7 +31,7 @@ class Reason(StrEnum):
 
     @property
     def is_refusal(self) -> bool:
-        """Whether the message is kept in the list of refused input."""
+        """Whether the message was not to be taken, and is kept for inspection: as evidence if it is that."""
         return self not in (Reason.ACCEPTED, Reason.DUPLICATE)
 
     @property

@@ -123,7 +123,7 @@ def totals(connection: sqlite3.Connection) -> Totals:
             (SELECT size FROM log_state)
         """
     ).fetchone()
-    return Totals(*row, counters=counters(connection))
+    return Totals(row[0], row[1], row[2], row[3], row[4], row[5], counters(connection))
 
 
 def counters(connection: sqlite3.Connection) -> dict[str, int]:
