@@ -1,0 +1,93 @@
+"""`trigpoint chain`: put the contracts on a chain."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+chain = typer.Typer(no_args_is_help=True, help="Put the contracts on an EVM chain, once.")
+
+
+@chain.callback()
+def _group() -> None:
+    """Keep `deploy` a subcommand: with a single command typer would make it the group itself."""
+
+
+@chain.command()
+def deploy(
+    rpc: Annotated[
+        str, typer.Option("--rpc", metavar="URL", help="A node of the chain, JSON-RPC over HTTP.", show_default=False)
+    ],
+    key_file: Annotated[
+        Path,
+        typer.Option(
+            "--key-file",
+            metavar="FILE",
+            help="The key of the account that pays: 64 hex digits, mode 0600.",
+            show_default=False,
+        ),
+    ],
+    gateway: Annotated[
+        Path | None,
+        typer.Option("--gateway", metavar="DIR", help="Write the addresses into this gateway's configuration."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")] = False,
+) -> None:
+    """Deploy DeviceRegistry and TransparencyLog. Both are open to all: many gateways may share them.
+
+    Without --gateway it prints the lines to put into a gateway's gateway.toml.
+
+    Example: trigpoint chain deploy --rpc http://127.0.0.1:8545 --key-file gw/keys/chain.key --gateway gw
+    """
+    from trigpoint.chain.client import check_chain, open_node
+    from trigpoint.chain.deploy import deploy as deploy_contracts
+    from trigpoint.chain.keys import load_account
+    from trigpoint.init import CONFIG_NAME, record_contracts
+
+    account = load_account(key_file)
+    node = open_node(rpc)
+    if gateway is not None:
+        check_chain(node, _chain_without_contracts(gateway))  # before anything is paid for
+    done = deploy_contracts(node, account)
+    if gateway is not None:
+        record_contracts(gateway / CONFIG_NAME, done.device_registry, done.transparency_log, done.block)
+    if as_json:
+        typer.echo(
+            json.dumps(
+                {
+                    "chain_id": done.chain_id,
+                    "device_registry": done.device_registry,
+                    "transparency_log": done.transparency_log,
+                    "deploy_block": done.block,
+                    "gas_used": done.gas_used,
+                },
+                indent=2,
+            )
+        )
+        return
+    typer.echo(f"Deployed on chain {done.chain_id} from block {done.block} on, for {done.gas_used:,} gas.")
+    if gateway is not None:
+        typer.echo(f"Wrote the addresses into {gateway / CONFIG_NAME}.")
+        return
+    typer.echo("Put these lines into the [chain] section of gateway.toml:\n")
+    typer.echo(f'device_registry = "{done.device_registry}"')
+    typer.echo(f'transparency_log = "{done.transparency_log}"')
+    typer.echo(f"deploy_block = {done.block}")
+
+
+def _chain_without_contracts(gateway: Path) -> int:
+    """Return the chain id that the gateway wants.
+
+    Raises:
+        OperatorError: its configuration names contracts already.
+    """
+    from trigpoint.commands.gateway import load_config
+    from trigpoint.errors import OperatorError
+
+    chain = load_config(gateway).chain
+    if chain.device_registry or chain.transparency_log:
+        raise OperatorError(f"{gateway} names contracts already; empty them in its gateway.toml to deploy new ones")
+    return chain.chain_id

@@ -1,0 +1,133 @@
+"""`trigpoint receipt`: take the proof of a statement out of the gateway."""
+
+from __future__ import annotations
+
+import json
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from trigpoint.commands.gateway import GatewayDirectory
+
+if TYPE_CHECKING:
+    import sqlite3
+
+receipt = typer.Typer(no_args_is_help=True, help="Take the proof of a statement out of a gateway.")
+
+
+@receipt.callback()
+def _group() -> None:
+    """Take the proof of a statement out of a gateway."""
+
+
+@receipt.command()
+def get(
+    directory: GatewayDirectory,
+    *,
+    board: Annotated[
+        str | None,
+        typer.Option("--board", metavar="ID", help="The board's id, or its first digits.", show_default=False),
+    ] = None,
+    seq: Annotated[
+        int | None,
+        typer.Option("--seq", min=0, help="Which statement; default: the newest anchored.", show_default=False),
+    ] = None,
+    index: Annotated[
+        int | None,
+        typer.Option("--index", min=0, help="The place in the log, instead of board and seq.", show_default=False),
+    ] = None,
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="Where to write it.")] = Path(
+        "receipt.cose"
+    ),
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")] = False,
+) -> None:
+    """Write the receipt file of one statement: all that a stranger needs, beside trust.json, to verify it.
+
+    The gateway may be running or not. A receipt names the newest anchor that covers the statement; until there is one
+    it is signed by the log alone, and verify says so. The trust file is DIR/data/public/trust.json.
+
+    Example: trigpoint receipt get gw --board 3fa2c1d0 --output receipt.cose
+    """
+    from trigpoint import receipts
+    from trigpoint.commands.gateway import load_config
+    from trigpoint.errors import OperatorError
+    from trigpoint.keyfiles import load_log_key
+    from trigpoint.store.database import open_database
+    from trigpoint.wire.receipt import parse
+
+    if (board is None) == (index is None) or (seq is not None and board is None):
+        raise OperatorError("say which statement: --board ID, with --seq N if not the newest, or --index N")
+    config = load_config(directory)
+    log_key = load_log_key(config.log.key_file)
+    with closing(open_database(config.database, read_only=True)) as connection:
+        if board is not None:
+            kid = find_board(connection, board)
+            data = receipts.get(connection, log_key, kid=kid, seq=newest(connection, kid) if seq is None else seq)
+        else:
+            data = receipts.get(connection, log_key, index=index)
+    try:
+        output.write_bytes(data)
+    except OSError as error:
+        raise OperatorError(f"cannot write {output}: {error.strerror}; choose another --output") from error
+    issued = parse(data)
+    trust = config.public / "trust.json"
+    if as_json:
+        typer.echo(
+            json.dumps(
+                {
+                    "file": str(output),
+                    "trust": str(trust),
+                    "board": issued.statement.kid.hex(),
+                    "seq": issued.statement.seq,
+                    "index": issued.index,
+                    "size": issued.size,
+                    "anchored": issued.anchor is not None,
+                },
+                indent=2,
+            )
+        )
+        return
+    typer.echo(f"Wrote {output}: statement {issued.statement.seq} of board {issued.statement.kid.hex()}.")
+    if issued.anchor is None:
+        typer.echo("It is signed by the log and not yet anchored: get it again after the next anchor.")
+    typer.echo(f"Next: trigpoint verify {output} --trust {trust}")
+
+
+def find_board(connection: sqlite3.Connection, prefix: str) -> bytes:
+    """Return the id of the one board that begins with these hex digits.
+
+    Raises:
+        OperatorError: there is none, or more than one.
+    """
+    from trigpoint.errors import OperatorError
+    from trigpoint.store import queries
+
+    known = [board.kid for board in queries.boards(connection)]
+    found = [kid for kid in known if kid.hex().startswith(prefix.lower())]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise OperatorError(f"{len(found)} boards begin with {prefix}; give more digits of the board's id")
+    names = ", ".join(kid.hex()[:8] for kid in known[:8]) or "none"
+    raise OperatorError(f"the gateway knows no board {prefix}; it knows {names}{', ...' if len(known) > 8 else ''}")
+
+
+def newest(connection: sqlite3.Connection, kid: bytes) -> int:
+    """Return the seq of a board's newest anchored statement, or of its newest if none is anchored.
+
+    Raises:
+        OperatorError: nothing of this board is stored.
+    """
+    from trigpoint.errors import OperatorError
+    from trigpoint.store.chain import latest_final_anchor
+
+    anchor = latest_final_anchor(connection)
+    row = connection.execute(
+        "SELECT seq FROM statements WHERE kid = ? ORDER BY leaf_index < ? DESC, seq DESC LIMIT 1",
+        (kid, anchor.size if anchor is not None else 0),
+    ).fetchone()
+    if row is None:
+        raise OperatorError(f"nothing of board {kid.hex()[:8]} is stored yet; try again when it has sent something")
+    return int(row[0])
