@@ -247,7 +247,7 @@ def _text(item: bytes) -> str:
 
 def _pack_fault(pack: bytes, position: int, count: int) -> WireError:
     """Name what is wrong with a payload that is not `count` records."""
-    grammars = [_FIRST_ABSOLUTE, _RELATIVE]
+    grammars = [_RELATIVE, _FIRST_ABSOLUTE]
     for number in range(count):
         matches = [(match, grammar) for grammar in grammars if (match := _compiled(grammar).match(pack, position))]
         if not matches:
@@ -259,13 +259,19 @@ def _pack_fault(pack: bytes, position: int, count: int) -> WireError:
     return WireError("shape", "readings", "bytes after the last record")
 
 
-def _fault(data: bytes, position: int, grammar: _Grammar, parent: str = "") -> tuple[int, WireError]:
-    """Return how many parts of a grammar the data matches, and an error that names the first one that it does not."""
-    matched = 0
-    while matched < len(grammar) - 1 and _compiled(grammar[: matched + 1]).match(data, position):
-        matched += 1
-    field = parent + grammar[matched][0]
-    return matched, WireError("shape", field, "missing, out of range or not in its deterministic encoding")
+def _fault(data: bytes, position: int, grammar: _Grammar, parent: str = "") -> tuple[tuple[int, bool], WireError]:
+    """Name the first part that does not match, of a grammar that does not match as a whole.
+
+    Returns:
+        How well the grammar fits: bytes matched, and whether the next one is the key of a base time where one should
+            be, which tells a bad base time from a bad relative time. And the error.
+    """
+    matched, end = 0, position
+    while matched < len(grammar) - 1 and (match := _compiled(grammar[: matched + 1]).match(data, position)):
+        matched, end = matched + 1, match.end()
+    part = grammar[matched]
+    fits = end, part is _BASE_TIME and data[end : end + 1] == b"\x22"
+    return fits, WireError("shape", parent + part[0], "missing, out of range or not in its deterministic encoding")
 
 
 def build(
