@@ -8,19 +8,20 @@ import secrets
 import struct
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from trigpoint.clock import WorldClock
+
 from trigpoint_tools.emulator import flash
 from trigpoint_tools.emulator.console import Console
 from trigpoint_tools.emulator.errors import BoardError, EmulatorError, HardwareError
+from trigpoint_tools.emulator.facts import Facts, Wiring, access_point_of, heap_bytes, wiring_of
 from trigpoint_tools.emulator.host import Host, shared_host
 from trigpoint_tools.emulator.i2c import I2CBus
 from trigpoint_tools.emulator.interpreter import find_micropython
 from trigpoint_tools.emulator.network import Network
-from trigpoint_tools.emulator.nvs import Nvs, write_atomically
+from trigpoint_tools.emulator.nvs import Nvs
 from trigpoint_tools.emulator.parts.bme280 import Bme280, Calibration
 from trigpoint_tools.emulator.process import BoardProcess
 from trigpoint_tools.emulator.soc import ResetCause, Soc
@@ -33,40 +34,6 @@ _IMAGE = "flash.img"
 _NVS = "nvs.json"
 _NOT_RESOLVED = -202  # what the ESP32's getaddrinfo raises when there is no network or no such name
 _ESPRESSIF = bytes.fromhex("240ac4")
-
-
-@dataclass(frozen=True)
-class Wiring:
-    """One BME280 and where it is soldered.
-
-    Attributes:
-        scl: pin number.
-        sda: pin number.
-        address: I2C address, 0x76 or 0x77.
-    """
-
-    scl: int = 22
-    sda: int = 21
-    address: int = 0x76
-
-
-@dataclass(frozen=True)
-class Facts:
-    """What is fixed when a board is made, kept in its directory.
-
-    Attributes:
-        mac: the unique id, 12 hexadecimal digits.
-        heap: the size of the heap as `-X heapsize` takes it.
-        ssid: name of the access point in reach.
-        password: its key.
-        wiring: the sensors.
-    """
-
-    mac: str
-    heap: str
-    ssid: str
-    password: str
-    wiring: tuple[Wiring, ...]
 
 
 class EmulatedBoard:
@@ -99,7 +66,15 @@ class EmulatedBoard:
             )
             for scl, sda in sorted(wires)
         ]
-        self._soc = Soc(self.mac, clock, time.time_ns, time.monotonic, Nvs(directory / _NVS), self._station, buses)
+        self._soc = Soc(
+            mac=self.mac,
+            clock=clock,
+            real_ns=time.time_ns,
+            monotonic=time.monotonic,
+            nvs=Nvs(directory / _NVS),
+            station=self._station,
+            buses=buses,
+        )
         self._network = Network(self._soc.connected)
         self._process: BoardProcess | None = None
         self._life: asyncio.Task[int] | None = None
@@ -139,18 +114,18 @@ class EmulatedBoard:
         """
         if (directory / _FACTS).exists():
             raise EmulatorError(f"{directory} holds a board already; open it, or choose another directory")
-        ssid, password = access_point or _access_point_of(config)
+        ssid, password = access_point or access_point_of(config)
         facts = Facts(
             mac=(mac or _ESPRESSIF + secrets.token_bytes(3)).hex(),
-            heap=heap,
+            heap=heap_bytes(heap),
             ssid=ssid,
             password=password,
-            wiring=tuple(_wiring_of(config) if wiring is None else wiring),
+            wiring=wiring_of(config) if wiring is None else tuple(wiring),
         )
         directory.mkdir(parents=True, exist_ok=True)
         files = flash.device_files(device or flash.device_directory())
         flash.create_image(directory / _IMAGE, files | {"/config.json": json.dumps(config).encode()})
-        write_atomically(directory / _FACTS, json.dumps(asdict(facts), indent=1).encode())
+        facts.save(directory / _FACTS)
         return cls(directory, facts, clock, weather, host or shared_host())
 
     @classmethod
@@ -160,14 +135,7 @@ class EmulatedBoard:
         Raises:
             EmulatorError: there is none.
         """
-        try:
-            stored = json.loads((directory / _FACTS).read_text())
-            facts = Facts(**{**stored, "wiring": tuple(Wiring(**wires) for wires in stored["wiring"])})
-        except FileNotFoundError:
-            raise EmulatorError(f"{directory} holds no board; make one first") from None
-        except (ValueError, KeyError, TypeError):
-            raise EmulatorError(f"{directory / _FACTS} is damaged; make the board anew") from None
-        return cls(directory, facts, clock, weather, host or shared_host())
+        return cls(directory, Facts.load(directory / _FACTS), clock, weather, host or shared_host())
 
     @property
     def sensor(self) -> Bme280:
@@ -362,25 +330,3 @@ class EmulatedBoard:
 
 async def _result(life: asyncio.Task[int]) -> int:
     return await asyncio.shield(life)
-
-
-def _access_point_of(config: Mapping[str, Any]) -> tuple[str, str]:
-    """Return the first network that a configuration names, or one of our own if it names none."""
-    try:
-        return str(config["wifi"][0]["ssid"]), str(config["wifi"][0].get("password", ""))
-    except (LookupError, TypeError, AttributeError):
-        return "trigpoint", ""
-
-
-def _wiring_of(config: Mapping[str, Any]) -> list[Wiring]:
-    """Return the BME280s that a configuration names; whatever is no such thing is not soldered on."""
-    sensors = config.get("sensors")
-    wiring = []
-    for sensor in sensors if isinstance(sensors, list) else []:
-        if isinstance(sensor, dict) and sensor.get("type") == "bme280":
-            scl, sda, address = (
-                sensor.get(key, default) for key, default in (("scl", 22), ("sda", 21), ("address", 0x76))
-            )
-            if isinstance(scl, int) and isinstance(sda, int) and isinstance(address, int):
-                wiring.append(Wiring(scl, sda, address))
-    return wiring

@@ -27,14 +27,13 @@ class Host:
             raise
 
 
-_shared: Host | None = None
+_shared: list[Host] = []
 _lock = threading.Lock()
 
 
 def shared_host() -> Host:
     """Return this program's host, made when first asked for."""
-    global _shared  # noqa: PLW0603: one thread for all boards is the point
     with _lock:
-        if _shared is None:
-            _shared = Host()
-        return _shared
+        if not _shared:
+            _shared.append(Host())
+        return _shared[0]

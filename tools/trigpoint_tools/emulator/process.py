@@ -15,6 +15,10 @@ from trigpoint_tools.emulator.wire import Kind, RequestReader, WireFormatError
 
 _LAUNCHER = Path(__file__).parent / "hardware" / "launch.py"
 
+# On an ESP32 the hardware's modules are in ROM and cost no heap. Here they are Python: this is what they take, and it
+# is added, so that the board's code has what it would have in a plain `micropython -X heapsize=`.
+_HARDWARE_HEAP = 30 * 1024
+
 Answer = Callable[[Kind, bytes], Coroutine[Any, Any, bytes | None]]
 
 
@@ -23,14 +27,14 @@ class BoardProcess:
 
     Args:
         micropython: the interpreter.
-        heap: size of its heap as `-X heapsize` takes it.
+        heap: bytes of heap for the board's code.
         image: the flash image.
         answer: makes the reply to a request; None for no reply.
         output: takes what the board prints.
     """
 
     def __init__(
-        self, micropython: Path, heap: str, image: Path, answer: Answer, output: Callable[[bytes], None]
+        self, micropython: Path, heap: int, image: Path, answer: Answer, output: Callable[[bytes], None]
     ) -> None:
         self._micropython = micropython
         self._heap = heap
@@ -43,7 +47,8 @@ class BoardProcess:
     async def start(self) -> None:
         """Start the process. It has a session of its own, so that a terminal's Ctrl-C does not reach it."""
         ours, theirs = socket.socketpair()
-        command = [self._micropython, "-X", f"heapsize={self._heap}", _LAUNCHER, str(theirs.fileno()), self._image]
+        heap = f"heapsize={self._heap + _HARDWARE_HEAP}"
+        command: list[str | Path] = [self._micropython, "-X", heap, _LAUNCHER, str(theirs.fileno()), self._image]
         with theirs:
             self._process = subprocess.Popen(
                 command,

@@ -13,6 +13,7 @@ from enum import IntEnum
 from fractions import Fraction
 
 from trigpoint.clock import WorldClock
+
 from trigpoint_tools.emulator import i2c
 from trigpoint_tools.emulator.errors import HardwareError
 from trigpoint_tools.emulator.nvs import Nvs
@@ -70,6 +71,7 @@ class Soc:
 
     def __init__(
         self,
+        *,
         mac: bytes,
         clock: WorldClock,
         real_ns: Callable[[], int],

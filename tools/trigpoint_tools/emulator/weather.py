@@ -57,6 +57,7 @@ class Weather:
     samples: Sequence[Sample]
 
     def __post_init__(self) -> None:
+        """Check the lengths."""
         if not self.times or len(self.times) != len(self.samples):
             raise ValueError("weather needs one sample for each time, and at least one")
 

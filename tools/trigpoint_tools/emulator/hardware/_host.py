@@ -5,8 +5,9 @@
 
 import os
 import sys
-from micropython import const
 from struct import unpack
+
+from micropython import const
 
 BOOT = const(1)
 RTC_SET = const(2)

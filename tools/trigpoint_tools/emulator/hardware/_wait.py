@@ -3,16 +3,13 @@
 # Timer callbacks run where the board's code waits: in asyncio, in time.sleep*, in machine.idle. All waiting is one
 # poll() with the right timeout, so an idle board uses no processor time.
 
-import _host
 import io
 import select
-import sys
 
-_path = sys.path
-sys.path = []  # an empty path makes import give the built-in module
-import time as _time
+import _builtin
+import _host
 
-sys.path = _path
+_time = _builtin.load("time")
 
 ticks_ms = _time.ticks_ms
 ticks_diff = _time.ticks_diff

@@ -1,7 +1,8 @@
 # esp32 as on the ESP32, as far as a Trigpoint board uses it: NVS. Values live with the emulator.
 
-import _host
 from struct import pack, unpack
+
+import _host
 
 
 class NVS:

@@ -1,11 +1,12 @@
 # machine as on the ESP32, as far as a Trigpoint board uses it.
 
-import _host
-import _wait
 import sys
 import time
-from micropython import const
 from struct import pack
+
+import _host
+import _wait
+from micropython import const
 
 PWRON_RESET = const(1)
 HARD_RESET = const(2)

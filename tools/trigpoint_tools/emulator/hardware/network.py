@@ -1,9 +1,10 @@
 # network as on the ESP32: the station side of Wi-Fi. The access point is the emulator's.
 
+from struct import unpack
+
 import _host
 import machine
 from micropython import const
-from struct import unpack
 
 STA_IF = const(0)
 AP_IF = const(1)

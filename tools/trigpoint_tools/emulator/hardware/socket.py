@@ -1,14 +1,11 @@
 # socket, where names are looked up through the emulated Wi-Fi: the address that comes back leads through the emulator's
 # access point, which can lose the connection.
 
+
+import _builtin
 import _host
-import sys
 
-_path = sys.path
-sys.path = []
-import socket as _socket
-
-sys.path = _path
+_socket = _builtin.load("socket")
 
 for _name in dir(_socket):
     if _name[0] != "_":

@@ -1,15 +1,12 @@
 # time as on the ESP32: the epoch is 2000, and the clock is the RTC, which runs at the world's speed. Ticks and sleeps
 # are real, so that network time-outs mean what they say.
 
+
+import _builtin
 import _wait
-import sys
 from micropython import const
 
-_path = sys.path
-sys.path = []
-import time as _time
-
-sys.path = _path
+_time = _builtin.load("time")
 
 ticks_ms = _time.ticks_ms
 ticks_us = _time.ticks_us

@@ -68,7 +68,8 @@ class Calibration:
     @classmethod
     def of_part(cls, seed: bytes) -> Calibration:
         """Return the words of one particular part: up to 2 % off the typical ones."""
-        random = Random(seed)  # noqa: S311: variety between parts, not a secret
+        # Variety between parts, not a secret.
+        random = Random(seed)  # noqa: S311
         typical = cls()
         words = {}
         for field in fields(cls):
