@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 pragma solidity ^0.8.28;
 
-/// @title Merkle proofs of an RFC 9162 log over 32-byte entries
+/// @title Merkle proofs of an RFC 9162 log
 /// @notice The two verification algorithms of RFC 9162, step by step, and the hashes they stand on. Both are bounded: every
 /// round uses up one element of the proof and halves the tree, so a proof longer than the tree is high stops at the top.
 library Rfc9162 {
     /// @notice The SHA-256 precompile failed, which it does only when the gas runs out.
     error Sha256Failed();
 
-    /// @notice Leaf hash of an entry: SHA-256(0x00 || entry), RFC 9162 section 2.1.1.
+    /// @notice Leaf hash of a 32-byte entry: SHA-256(0x00 || entry), RFC 9162 section 2.1.1.
     function leaf(bytes32 entry) internal view returns (bytes32 hash) {
         bool done;
         assembly ("memory-safe") {
@@ -37,14 +37,14 @@ library Rfc9162 {
         if (!done) revert Sha256Failed();
     }
 
-    /// @notice Whether `path` proves that `entry` is the leaf at `index` of the tree of `size` leaves with `root`.
+    /// @notice Whether `path` proves that `leafHash` is the leaf at `index` of the tree of `size` leaves with `root`.
     /// @dev RFC 9162 section 2.1.3.2; the step numbers are that section's.
-    /// @param entry The 32-byte entry, not yet hashed.
+    /// @param leafHash The leaf's hash.
     /// @param index Place of the entry, from 0.
     /// @param size Number of leaves.
     /// @param root Root of the tree.
     /// @param path Inclusion proof, leaf side first.
-    function verifyInclusion(bytes32 entry, uint256 index, uint256 size, bytes32 root, bytes32[] calldata path)
+    function verifyInclusion(bytes32 leafHash, uint256 index, uint256 size, bytes32 root, bytes32[] calldata path)
         internal
         view
         returns (bool)
@@ -54,7 +54,7 @@ library Rfc9162 {
         // 2, 3
         uint256 fn = index;
         uint256 sn = size - 1;
-        bytes32 r = leaf(entry);
+        bytes32 r = leafHash;
 
         // 4
         for (uint256 i = 0; i < path.length; ++i) {

@@ -126,7 +126,7 @@ contract TransparencyLog {
         returns (bool)
     {
         Head storage head = heads[logId];
-        return Rfc9162.verifyInclusion(entry, index, head.size, head.root, path);
+        return Rfc9162.verifyInclusion(Rfc9162.leaf(entry), index, head.size, head.root, path);
     }
 
     /// @notice Whether a board that was active when the newest head was anchored signed this statement, and the log holds it.
@@ -146,7 +146,8 @@ contract TransparencyLog {
         (bool formed, bytes32 kid) = statement.kidOf();
         if (!formed) return false;
         Head storage head = heads[logId];
-        if (!Rfc9162.verifyInclusion(statement.entryOf(), index, head.size, head.root, path)) return false;
+        bytes32 leaf = Rfc9162.leaf(statement.entryOf());
+        if (!Rfc9162.verifyInclusion(leaf, index, head.size, head.root, path)) return false;
         if (!registry.activeAt(uint256(kid), head.time)) return false;
         return statement.verifySignature();
     }
