@@ -33,7 +33,7 @@ def _rpc_url(value: str) -> str:
 
 
 def _path(value: object) -> object:
-    if not isinstance(value, str) or not value:
+    if not isinstance(value, str | Path) or not str(value):
         raise ValueError("must be a path")
     return Path(value)
 

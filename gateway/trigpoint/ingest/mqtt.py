@@ -104,7 +104,7 @@ class Session:
             ) from error
         except (OSError, ValueError) as error:
             raise OperatorError(
-                f"cannot reach the MQTT broker at {where}: {error}; check broker.host and broker.port, and start it"
+                f"cannot reach the MQTT broker at {where}: {error}; check broker.host, port and tls, and start it"
             ) from error
         self._client.loop_start()
         if not self._settled.wait(_FIRST_CONNECTION_S):

@@ -1,0 +1,71 @@
+"""Issues receipt files (docs/protocol.md section 10) from what is stored."""
+
+from __future__ import annotations
+
+import sqlite3
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from trigpoint.errors import OperatorError
+from trigpoint.log import tree
+from trigpoint.store import log
+from trigpoint.store.chain import latest_final_anchor
+from trigpoint.wire import receipt
+from trigpoint.wire.keys import PublicKey
+
+
+def get(
+    connection: sqlite3.Connection,
+    log_key: Ed25519PrivateKey,
+    *,
+    kid: bytes | None = None,
+    seq: int | None = None,
+    index: int | None = None,
+) -> bytes:
+    """Return the receipt file of a stored statement.
+
+    It proves inclusion in the newest head that is final on the chain, if that covers the statement, and names the
+    anchor. Otherwise it proves inclusion in the log's newest head, under the log's signature alone.
+
+    Args:
+        connection: the database, for reading; not in a transaction.
+        log_key: signs the receipt.
+        kid: board id, together with `seq`.
+        seq: the statement's number, together with `kid`.
+        index: the statement's place in the log, instead of both.
+
+    Raises:
+        OperatorError: no such statement is stored, or the gateway has never run with its keys.
+    """
+    where, arguments = ("leaf_index = ?", (index,)) if index is not None else ("kid = ? AND seq = ?", (kid, seq))
+    connection.execute("BEGIN")  # one moment for all that follows
+    try:
+        found = connection.execute(
+            f"SELECT leaf_index, raw, x, y FROM statements JOIN boards USING (kid) WHERE {where}",  # noqa: S608
+            arguments,
+        ).fetchone()
+        if found is None:
+            raise OperatorError("no such statement is stored; check the board id and the seq")
+        (log_id,) = connection.execute("SELECT log_id FROM log_state").fetchone()
+        if log_id is None:
+            raise OperatorError("the log has no id yet; run the gateway once")
+        leaf_index, raw, x, y = found
+        head = log.head(connection)
+        anchor = latest_final_anchor(connection)
+        if anchor is not None and anchor.size <= leaf_index:
+            anchor = None
+        size, root = (anchor.size, anchor.root) if anchor is not None else (head.size, head.root)
+        path = tree.inclusion_proof(log.StoredTiles(connection), leaf_index, size)
+    finally:
+        connection.execute("COMMIT")
+    return receipt.build(
+        statement_raw=raw,
+        board_key=PublicKey(x, y),
+        log_id=log_id,
+        size=size,
+        index=leaf_index,
+        path=path,
+        root=root,
+        anchor=anchor,
+        sign=log_key.sign,
+    )

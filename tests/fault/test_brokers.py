@@ -1,0 +1,163 @@
+"""The whole way from a board's publish to its ack, over real brokers, and what happens when they go away."""
+
+import time
+
+import pytest
+from boardclient import BoardClient
+from brokers import free_port, make_mosquitto
+from cryptography.hazmat.primitives.asymmetric import ec
+from intake import Intake, rows
+from statements import TestBoard, enrol, spoil_signature
+from trigpoint.clock import SystemClock
+from trigpoint.config import Broker
+from trigpoint.errors import OperatorError
+from trigpoint.ingest.mqtt import Session
+from trigpoint.store.writer import Writer
+
+LINK_KEY = ec.derive_private_key(77, ec.SECP256R1())
+
+
+@pytest.fixture
+def boards():
+    return [TestBoard(number) for number in range(1, 4)]
+
+
+@pytest.fixture
+def writer(tmp_path, boards):
+    with Writer(tmp_path / "test.db") as writer:
+        writer.submit(lambda connection: enrol(connection, *boards))
+        yield writer
+
+
+def started(writer, broker):
+    intake = Intake(writer, broker.port, LINK_KEY)
+    intake.start()
+    return intake
+
+
+def counters(tmp_path):
+    return dict(rows(tmp_path / "test.db", "SELECT name, value FROM counters"))
+
+
+def test_statements_are_stored_and_acked_and_the_rest_is_only_counted(broker, writer, boards, tmp_path):
+    intake, client = started(writer, broker), BoardClient(broker.port, LINK_KEY, boards)
+    for _ in range(20):
+        for board in boards:
+            board.next(readings=3)
+    client.deliver(boards)
+    accepted = counters(tmp_path)["accepted"]
+    assert accepted == 60
+    board = boards[0]
+    acks = len(client.acks)
+    client.send(board.topic, board.sent[3])
+    client.send(board.topic, board.sent[3])
+    client.wait_acks(acks + 2)  # a duplicate is one row, and an ack each time
+    client.send(board.topic, spoil_signature(board.make(20, board.prev)))
+    client.send(board.topic, board.make(4, b"p" * 32, value=-5))
+    client.send(TestBoard(9).topic, TestBoard(9).next())
+    client.send(board.topic, b"")
+    client.send(board.topic, bytes(10_000))
+    client.deliver([board for board in boards if board.next()])
+    assert counters(tmp_path) == {
+        "accepted": 63,
+        "duplicate": counters(tmp_path)["duplicate"],
+        "signature": 1,
+        "clone": 1,
+        "unknown_board": 1,
+        "size": 2,
+    }
+    assert rows(tmp_path / "test.db", "SELECT count(*), max(leaf_index) FROM statements") == [(63, 62)]
+    client.close()
+    intake.stop()
+    assert not intake.failures
+
+
+@pytest.mark.parametrize("kill", [False, True])
+def test_a_broker_that_goes_away_comes_back(broker, writer, boards, tmp_path, kill):
+    intake, client = started(writer, broker), BoardClient(broker.port, LINK_KEY, boards)
+    for board in boards:
+        board.next()
+    client.deliver(boards)
+    broker.stop(kill=kill)
+    time.sleep(0.3)
+    for board in boards:
+        board.next()
+    broker.start()
+    client.deliver(boards, timeout_s=30)
+    assert counters(tmp_path)["accepted"] == 6
+    client.close()
+    intake.stop()
+    assert not intake.failures
+
+
+def test_what_comes_while_the_gateway_is_away_waits_in_its_session(mosquitto, writer, boards, tmp_path):
+    started(writer, mosquitto).stop()
+    client = BoardClient(mosquitto.port, LINK_KEY, boards)
+    for _ in range(30):
+        client.send(boards[0].topic, boards[0].next())
+    time.sleep(0.5)
+    intake = started(writer, mosquitto)
+    client.wait_acked(boards[0], 29)
+    assert counters(tmp_path) == {"accepted": 30}
+    client.close()
+    intake.stop()
+
+
+def test_a_message_is_confirmed_only_on_the_connection_that_brought_it(mosquitto):
+    deliveries = []
+    settings = Broker(host="127.0.0.1", port=mosquitto.port, tls=False, client_id="gateway")
+    session = Session(settings, SystemClock(), deliveries.append, lambda error: None)
+    session.start()
+    board = TestBoard(1)
+    client = BoardClient(mosquitto.port, LINK_KEY, [board])
+    client.send(board.topic, b"one")
+    wait_for(lambda: len(deliveries) == 1)
+    mosquitto.stop()
+    mosquitto.start()
+    wait_for(lambda: len(deliveries) == 2)  # not confirmed, so it comes again
+    assert deliveries[1].message.payload == b"one"
+    session.confirm(deliveries[0])  # too late: this number may mean another message now
+    session.confirm(deliveries[1])
+    client.send(board.topic, b"two")
+    wait_for(lambda: len(deliveries) == 3)
+    session.confirm(deliveries[2])
+    session.stop()
+    again = Session(settings, SystemClock(), deliveries.append, lambda error: None)
+    again.start()
+    time.sleep(0.5)
+    assert len(deliveries) == 3
+    again.stop()
+    client.close()
+
+
+def wait_for(condition, timeout_s=20):
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_a_broker_that_is_not_there_or_not_willing_is_told_in_one_line(tmp_path):
+    def start(port, **more):
+        settings = Broker(host="127.0.0.1", port=port, **{"tls": False, **more})
+        Session(settings, SystemClock(), lambda delivery: None, lambda error: None).start()
+
+    with pytest.raises(
+        OperatorError, match=r"cannot reach the MQTT broker at 127\.0\.0\.1:\d+: .*; check broker\.host"
+    ):
+        start(free_port())
+    passwords = tmp_path / "passwords"
+    passwords.write_text("")
+    strict = make_mosquitto(tmp_path, f"password_file {passwords}\n")
+    strict_config = tmp_path / "mosquitto.conf"
+    strict_config.write_text(strict_config.read_text().replace("allow_anonymous true", "allow_anonymous false"))
+    strict.start()
+    try:
+        with pytest.raises(OperatorError, match=r"does not serve this gateway: Not authorized; check broker\.username"):
+            start(strict.port)
+        with pytest.raises(OperatorError, match=r"cannot reach .* check broker\.host, port and tls"):
+            start(strict.port, tls=True)
+    finally:
+        strict.stop()
+    with pytest.raises(OperatorError, match=r"broker\.ca"):
+        start(strict.port, tls=True, ca=tmp_path / "no.pem")

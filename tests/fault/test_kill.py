@@ -1,0 +1,141 @@
+"""SIGKILL at any moment: what was acked is on the disk, and nothing is there twice."""
+
+import random
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+from boardclient import BoardClient
+from brokers import make_embedded
+from intake import rows
+from statements import TestBoard, enrol
+from trigpoint import keyfiles
+from trigpoint.log import merkle, tree
+from trigpoint.store import log
+from trigpoint.store.database import open_database
+from trigpoint.store.writer import Writer
+from trigpoint.wire import statement
+
+CHILD = Path(__file__).with_name("intake.py")
+
+
+class Child:
+    """The gateway's intake in a process of its own."""
+
+    def __init__(self, directory: Path, port: int, *fault: str) -> None:
+        self.command = [
+            *(sys.executable, str(CHILD), str(directory / "test.db"), str(port), str(directory / "link.pem")),
+            *fault,
+        ]
+        self.process = subprocess.Popen(self.command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+
+    def wait_ready(self) -> None:
+        assert self.process.stdout.readline() == b"ready\n"
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        self.process.stdout.close()
+
+
+@pytest.fixture
+def boards(tmp_path):
+    keyfiles.create_link_key(tmp_path / "link.pem")
+    boards = [TestBoard(number) for number in range(1, 9)]
+    with Writer(tmp_path / "test.db") as writer:
+        writer.submit(lambda connection: enrol(connection, *boards))
+    return boards
+
+
+@pytest.fixture
+def broker(tmp_path):
+    broker = make_embedded(tmp_path)
+    broker.start()
+    yield broker
+    broker.stop()
+
+
+@pytest.fixture
+def client(tmp_path, boards, broker):
+    client = BoardClient(broker.port, keyfiles.load_link_key(tmp_path / "link.pem"), boards)
+    yield client
+    client.close()
+
+
+def check(database: Path, client: BoardClient, boards) -> None:
+    """All that was acked is stored as signed, once; chains, readings, leaves and tiles agree."""
+    stored = {board.kid: {} for board in boards}
+    entries = []
+    for index, kid, seq, raw, entry in rows(
+        database, "SELECT leaf_index, kid, seq, raw, entry FROM statements ORDER BY leaf_index"
+    ):
+        assert index == len(entries)
+        assert entry == statement.parse(raw).entry
+        assert seq not in stored[kid]
+        stored[kid][seq] = raw
+        entries.append(entry)
+    for board in boards:
+        assert sorted(stored[board.kid]) == list(range(len(stored[board.kid])))
+        assert all(raw == board.sent[seq] for seq, raw in stored[board.kid].items())
+        assert len(stored[board.kid]) > client.acked[board.kid]
+    next_seqs = dict(rows(database, "SELECT kid, next_seq FROM boards"))
+    assert next_seqs == {kid: len(statements) for kid, statements in stored.items()}
+    assert rows(database, "SELECT count(*) FROM readings") == [(2 * len(entries),)]
+    connection = open_database(database)
+    head = log.head(connection)
+    assert head.size == len(entries)
+    assert head.root == tree.root(log.StoredTiles(connection), head.size)
+    leaves = [merkle.leaf_hash(entry) for entry in entries]
+    tiles = rows(database, "SELECT data FROM tiles WHERE level = 0 ORDER BY idx")
+    assert b"".join(data for (data,) in tiles) == b"".join(leaves)
+    connection.close()
+
+
+@pytest.mark.parametrize("kills", [8, pytest.param(200, marks=[pytest.mark.soak, pytest.mark.timeout(1800)])])
+def test_killed_under_load(tmp_path, boards, broker, client, kills):
+    dice = random.Random(kills)
+    done = threading.Event()
+
+    def load():
+        while not done.is_set():
+            for board in boards:
+                for _ in range(3):
+                    board.next(readings=2)
+            client.deliver(boards, resend_s=0.3, timeout_s=120)
+
+    loader = threading.Thread(target=load)
+    loader.start()
+    try:
+        for _ in range(kills):
+            child = Child(tmp_path, broker.port)
+            child.wait_ready()
+            done.wait(dice.random() * 0.6)
+            child.kill()
+            check(tmp_path / "test.db", client, boards)
+    finally:
+        child = Child(tmp_path, broker.port)
+        done.set()
+        loader.join()
+        child.kill()
+    check(tmp_path / "test.db", client, boards)
+    assert all(client.acked[board.kid] == board.next_seq - 1 for board in boards)
+    assert sum(board.next_seq for board in boards) > 3 * kills
+
+
+def test_killed_between_commit_and_ack(tmp_path, boards, broker, client):
+    board = boards[0]
+    child = Child(tmp_path, broker.port, "die-before-ack")
+    child.wait_ready()
+    client.send(board.topic, board.next(readings=2))
+    assert child.process.wait(20) == -9
+    child.process.stdout.close()
+    assert client.acks == []
+    assert rows(tmp_path / "test.db", "SELECT seq FROM statements") == [(0,)]
+    again = Child(tmp_path, broker.port)
+    again.wait_ready()
+    client.deliver([board])
+    again.kill()
+    assert rows(tmp_path / "test.db", "SELECT seq FROM statements") == [(0,)]
+    check(tmp_path / "test.db", client, boards)
