@@ -1,0 +1,137 @@
+"""The board's configuration: one JSON file, checked whole before anything starts.
+
+Every value has a type and bounds; an error names the field the way one would point at it, ``broker.port``.
+"""
+
+import json
+import os
+
+from micropython import const
+
+VERSION = const(1)
+_MAX_FILE = const(8192)
+_MAX_WIFI = const(8)
+_MAX_SENSORS = const(8)
+_NAME = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-:._"
+
+# Field: (lowest, highest, default) for an integer or the length of a text; no default: the field must be there.
+_WIFI = {"ssid": (str, 1, 32), "password": (str, 0, 64, "")}
+_BROKER = {
+    "host": (str, 1, 255),
+    "port": (int, 1, 65535, 8883),
+    "tls": (bool, 0, 1, True),
+    "ca": (str, 0, 64, ""),
+    "password": (str, 0, 128, ""),
+    "keepalive_s": (int, 5, 3600, 60),
+}
+_BATCH = {"samples": (int, 1, 255, 6), "age_s": (int, 1, 604800, 21600)}
+_BME280 = {
+    "type": (str, 1, 16),
+    "name": (str, 0, 40, ""),
+    "i2c": (int, 0, 1, 0),
+    "scl": (int, 0, 48),
+    "sda": (int, 0, 48),
+    "address": (int, 0x76, 0x77, 0x76),
+}
+_SENSORS = {"bme280": _BME280}
+_ROOT = {
+    "version": (int, 1, VERSION),
+    "wifi": (list, 1, _MAX_WIFI),
+    "broker": (dict, 0, 16),
+    "link_key": (str, 128, 128),
+    "sensors": (list, 1, _MAX_SENSORS),
+    "sample_s": (int, 1, 86400, 3600),
+    "batch": (dict, 0, 8, {}),
+    "resend_s": (int, 1, 86400, 30),
+}
+
+
+class ConfigError(ValueError):
+    """The configuration cannot be used; the message names the field and says what it should be."""
+
+
+def load(path):
+    """Read and check a configuration file. Raises ConfigError; the file is at most 8,192 bytes."""
+    try:
+        if os.stat(path)[6] > _MAX_FILE:
+            raise ConfigError("{}: more than {} bytes".format(path, _MAX_FILE))
+        with open(path) as file:
+            return check(json.load(file))
+    except OSError:
+        raise ConfigError("{}: cannot be read".format(path))
+    except ConfigError:
+        raise
+    except ValueError:
+        raise ConfigError("{}: not JSON".format(path))
+
+
+def check(data):
+    """Check a decoded configuration and return it with its defaults filled in, ``link_key`` as 64 bytes x || y.
+
+    Raises:
+        ConfigError: a field is missing, unknown, of the wrong type or out of bounds.
+    """
+    root = _section(data, _ROOT, "")
+    root["wifi"] = [_section(item, _WIFI, "wifi[{}].".format(i)) for i, item in enumerate(root["wifi"])]
+    root["broker"] = broker = _section(root["broker"], _BROKER, "broker.")
+    root["batch"] = _section(root["batch"], _BATCH, "batch.")
+    root["sensors"] = [_sensor(item, "sensors[{}].".format(i)) for i, item in enumerate(root["sensors"])]
+    for i, network in enumerate(root["wifi"]):
+        if 0 < len(network["password"]) < 8:
+            raise ConfigError("wifi[{}].password: want 8 to 64 characters, or none for an open network".format(i))
+    if broker["tls"] and not broker["ca"]:
+        raise ConfigError("broker.ca: want the file of the CA certificate (DER), because broker.tls is true")
+    names = [sensor["name"] for sensor in root["sensors"]]
+    for i, name in enumerate(names):
+        if name in names[:i]:
+            raise ConfigError("sensors[{}].name: used twice".format(i))
+    try:
+        root["link_key"] = bytes.fromhex(root["link_key"])
+    except ValueError:
+        raise ConfigError("link_key: want 128 hex digits")
+    return root
+
+
+def _sensor(item, where):
+    if not isinstance(item, dict):
+        raise ConfigError(where[:-1] + ": want an object")
+    kind = item.get("type")
+    if not isinstance(kind, str) or kind not in _SENSORS:
+        raise ConfigError(where + "type: want one of " + ", ".join(_SENSORS))
+    sensor = _section(item, _SENSORS[kind], where)
+    name = sensor["name"]
+    for i, character in enumerate(name):
+        if character not in _NAME or (i == 0 and character in "-:._"):
+            raise ConfigError(where + "name: want letters, digits and - : . _, a letter or digit first")
+    return sensor
+
+
+def _section(data, schema, where):
+    if not isinstance(data, dict):
+        raise ConfigError((where[:-1] or "configuration") + ": want an object")
+    for key in data:
+        if key not in schema:
+            raise ConfigError(where + str(key) + ": no such field")
+    return {key: _field(data, key, rule, where + key) for key, rule in schema.items()}
+
+
+def _field(data, key, rule, where):
+    kind, low, high = rule[:3]
+    if key not in data:
+        if len(rule) > 3:
+            return rule[3]
+        raise ConfigError(where + ": missing")
+    value = data[key]
+    if kind is bool:
+        if not isinstance(value, bool):
+            raise ConfigError(where + ": want true or false")
+        return value
+    if kind is int:
+        if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+            raise ConfigError("{}: want a whole number, {} to {}".format(where, low, high))
+        return value
+    if not isinstance(value, kind):
+        raise ConfigError(where + ": want " + {str: "text", list: "a list", dict: "an object"}[kind])
+    if not low <= len(value) <= high:
+        raise ConfigError("{}: want {} to {} {}".format(where, low, high, "characters" if kind is str else "entries"))
+    return value

@@ -1,0 +1,217 @@
+"""Gets statements from the journal to the gateway's disk: in order, again and again until the gateway's signed ack.
+
+``open_ack`` and ``Window`` decide; ``Uplink`` acts.
+"""
+
+import asyncio
+import time
+from array import array
+
+from micropython import const
+
+from trig.cbor import CborError, Reader
+from trig.cose import CoseError, mac0_open
+from trig.journal import JournalError
+
+_WIDTH = const(8)
+_IDLE_MS = const(5000)
+_PUBLISH_MS = const(30000)
+_MAX_ACK = const(128)
+
+
+class AckError(ValueError):
+    """Not an ack made with our key; the message says why."""
+
+
+def open_ack(key, data):
+    """Return (seq, time in ms since 1970) of an ack (protocol, section 6). Raises AckError."""
+    try:
+        reader = Reader(mac0_open(key, data, _MAX_ACK))
+        if reader.map() != 2 or reader.unsigned() != 1:
+            raise AckError("ack without seq")
+        seq = reader.unsigned()
+        if reader.unsigned() != 2:
+            raise AckError("ack without time")
+        time_ms = reader.unsigned()
+        reader.end()
+    except (CborError, CoseError) as error:
+        raise AckError(str(error))
+    if seq >> 32 or time_ms >> 63:
+        raise AckError("ack with a number out of range")
+    return seq, time_ms
+
+
+class Window:
+    """Which statement goes out next. Holds no I/O and asks no clock: ``now`` is ticks in ms.
+
+    At most ``width`` statements go out beyond the last ack. After a connect or a time-out one goes out alone, for the
+    gateway may well hold the rest; each ack then doubles the width, to eight at most.
+    """
+
+    def __init__(self, resend_ms):
+        self._resend_ms = resend_ms
+        self.restart(0)
+
+    def restart(self, now):
+        """Begin again at the oldest statement not acked."""
+        self._next = 0
+        self._width = 1
+        self._declared = False
+        self._moved_at = now
+
+    def acked(self, now):
+        """An ack moved the window on."""
+        self._width = min(2 * self._width, _WIDTH)
+        self._moved_at = now
+
+    def choose(self, oldest, acked, next_seq, now):
+        """Return the seq to send now, or None.
+
+        Args:
+            oldest: the lowest seq in the journal.
+            acked: the highest seq acked, -1 before the first.
+            next_seq: one more than the highest seq in the journal.
+            now: ticks in ms.
+        """
+        first = max(oldest, acked + 1)
+        if first >= next_seq:
+            return None
+        if self._next > first and time.ticks_diff(now, self._moved_at) >= self._resend_ms:
+            self.restart(now)
+        if oldest > acked + 1 and not self._declared:
+            # Statements were lost unacked. The newest one says so under our signature; the gateway waits for that word.
+            return next_seq - 1
+        self._next = max(self._next, first)
+        return self._next if self._next < min(next_seq, first + self._width) else None
+
+    def sent(self, seq, oldest, acked, now):
+        """Note that the broker has taken ``seq``, which ``choose`` returned for the same ``oldest`` and ``acked``."""
+        if oldest > acked + 1 and not self._declared:
+            self._declared = True
+        else:
+            self._next = max(self._next, seq + 1)
+        if seq == max(oldest, acked + 1):
+            self._moved_at = now
+
+
+class Uplink:
+    """Sends and takes acks.
+
+    Attributes:
+        bad_acks: messages on the ack topic that our key did not make.
+        old_acks: acks that were not news.
+    """
+
+    def __init__(self, client, journal, clock, ack_key, kid, resend_s, buffer):
+        """Take the parts.
+
+        Args:
+            client: trig.mqtt.Client, subscribed to ``ack_topic(kid)``.
+            journal, clock: of this board.
+            ack_key: 32 bytes, from Signer.ack_key.
+            kid: the board id, 32 bytes.
+            resend_s: how long to wait for an ack.
+            buffer: at least 4,096 bytes of its own.
+        """
+        self._client = client
+        self._journal = journal
+        self._clock = clock
+        self._ack_key = ack_key
+        self._topic = statement_topic(kid)
+        self._ack_topic = ack_topic(kid)
+        self._window = Window(resend_s * 1000)
+        self._buffer = memoryview(buffer)
+        self._news = asyncio.Event()
+        self._session = 0
+        # When each of the newest statements first went out, by seq modulo the window's width.
+        self._sent = array("i", bytes(4 * _WIDTH))
+        self._highest_sent = -1
+        self.bad_acks = 0
+        self.old_acks = 0
+
+    def wake(self):
+        """There is a new statement in the journal."""
+        self._news.set()
+
+    async def send(self, moved):
+        """Send for ever. ``moved()`` is called at least every half minute, whatever the network does."""
+        client = self._client
+        while True:
+            moved()
+            if not client.up.is_set():
+                await _for_a_while(client.up)
+                continue
+            now = time.ticks_ms()
+            if client.session != self._session:
+                self._session = client.session
+                self._window.restart(now)
+            self._news.clear()
+            journal = self._journal
+            oldest, acked = journal.oldest, journal.acked
+            seq = self._window.choose(oldest, acked, journal.next_seq, now)
+            if seq is None:
+                await _for_a_while(self._news)
+                continue
+            try:
+                length = journal.read(seq, self._buffer)
+            except JournalError:
+                journal.abandon(seq)
+                continue
+            if seq > self._highest_sent:
+                self._sent[seq % _WIDTH] = self._clock.seconds()
+                self._highest_sent = seq
+            try:
+                await asyncio.wait_for_ms(client.publish(self._topic, self._buffer[:length]), _PUBLISH_MS)
+            except asyncio.TimeoutError:
+                continue
+            self._window.sent(seq, oldest, acked, time.ticks_ms())
+
+    async def receive(self, clock_moved):
+        """Take acks for ever. ``clock_moved()`` is called when an ack has set the clock."""
+        async for topic, payload in self._client:
+            if topic == self._ack_topic and self.take(payload):
+                clock_moved()
+
+    def take(self, data):
+        """Act on one message from the ack topic; return whether it set the clock. What is not news changes nothing."""
+        try:
+            seq, time_ms = open_ack(self._ack_key, data)
+        except AckError:
+            self.bad_acks += 1
+            return False
+        journal = self._journal
+        if not journal.acked < seq < journal.next_seq:
+            self.old_acks += 1
+            return False
+        sent = self._sent_at(seq)
+        journal.ack(seq)
+        self._window.acked(time.ticks_ms())
+        self._news.set()
+        return self._clock.adjust(time_ms, sent, self._clock.seconds())
+
+    def _sent_at(self, seq):
+        """When the acked statement first went out; for one from before this power-on, the earliest it can have been."""
+        recent = self._highest_sent - _WIDTH < seq <= self._highest_sent
+        return self._sent[seq % _WIDTH] if recent else 0
+
+
+async def _for_a_while(event):
+    try:
+        await asyncio.wait_for_ms(event.wait(), _IDLE_MS)
+    except asyncio.TimeoutError:
+        pass
+
+
+def statement_topic(kid):
+    """Where a board's statements go."""
+    return "trig/1/" + kid.hex() + "/s"
+
+
+def ack_topic(kid):
+    """Where its acks come from."""
+    return "trig/1/" + kid.hex() + "/a"
+
+
+def health_topic(kid):
+    """Where its health goes."""
+    return "trig/1/" + kid.hex() + "/h"

@@ -1,0 +1,79 @@
+"""Keeps the board on a Wi-Fi network, the first of several that lets it in.
+
+Faults of the ESP32 driver that this steps round:
+- ``status()`` keeps telling of an earlier failure, so only ``isconnected()`` and our own time-out are believed.
+- ``connect()`` while the driver still tries, also on its own account, raises "Wifi Internal Error": the driver's own
+  retries are switched off, every attempt starts with ``disconnect()``, and an error switches the radio off and on.
+"""
+
+import asyncio
+
+from micropython import const
+
+_JOIN_MS = const(15000)
+_POLL_MS = const(100)
+_WATCH_MS = const(1000)
+_RADIO_MS = const(200)
+_PAUSE_MS = const(5000)
+
+
+class Wifi:
+    """The station interface.
+
+    Attributes:
+        ssid: the network it is on, None while it is on none.
+        joins: how often it has joined one.
+    """
+
+    def __init__(self, station, networks):
+        """Take ``network.WLAN(network.STA_IF)`` and the ``wifi`` list of config.json, in order of preference."""
+        self._station = station
+        self._networks = networks
+        self.ssid = None
+        self.joins = 0
+
+    def signal(self):
+        """Received signal strength in dBm, None while there is none."""
+        try:
+            return self._station.status("rssi")
+        except OSError:
+            return None
+
+    async def run(self, joined):
+        """Join, stay, and join again, for ever; call ``joined()`` each time it is on a network."""
+        while True:
+            for settings in self._networks:
+                if await self._join(settings["ssid"], settings["password"]):
+                    self.ssid = settings["ssid"]
+                    self.joins += 1
+                    joined()
+                    while self._station.isconnected():
+                        await asyncio.sleep_ms(_WATCH_MS)
+                    self.ssid = None
+                    break
+            else:
+                await asyncio.sleep_ms(_PAUSE_MS)
+
+    async def _join(self, ssid, password):
+        station = self._station
+        try:
+            station.active(True)
+            self._leave()
+            station.config(reconnects=0)
+            station.connect(ssid, password)
+        except OSError:
+            station.active(False)
+            await asyncio.sleep_ms(_RADIO_MS)
+            return False
+        for _ in range(_JOIN_MS // _POLL_MS):
+            if station.isconnected():
+                return True
+            await asyncio.sleep_ms(_POLL_MS)
+        self._leave()
+        return False
+
+    def _leave(self):
+        try:
+            self._station.disconnect()
+        except OSError:
+            pass
