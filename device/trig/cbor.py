@@ -125,9 +125,7 @@ class Writer:
 
     def value(self, value):
         """Append an int, bytes, str, list, tuple, dict or Tagged with all it holds; the keys of a dict are sorted."""
-        if isinstance(value, bool):
-            raise CborError("no encoding for bool")
-        if isinstance(value, int):
+        if isinstance(value, int):  # which a bool is not, in MicroPython
             self.integer(value)
         elif isinstance(value, (bytes, bytearray, memoryview)):
             self.byte_string(value)
@@ -289,9 +287,13 @@ class Reader:
             return Tagged(count, self._value(depth - 1, left))
         if count > left[0]:
             raise CborError("too many items at byte %d" % at)
-        if kind == _ARRAY:
-            return [self._value(depth - 1, left) for _ in range(count)]
-        return self._map(count, depth, left)
+        if kind == _MAP:
+            return self._map(count, depth, left)
+        # No comprehension: it would make a closure's cells out of this method's variables, on every call.
+        items = []
+        for _ in range(count):
+            items.append(self._value(depth - 1, left))
+        return items
 
     def _map(self, count, depth, left):
         result = {}

@@ -26,18 +26,31 @@ def thumbprint(x, y):
     return digest.digest()
 
 
-class KeyPair:
-    """A P-256 key pair: `x`, `y` and `kid`, 32 bytes each. The private half is in no attribute, and in no repr.
+class _Private:
+    # Holds the private key where no print of a KeyPair reaches: a closure or an attribute of its own would be shown.
+    def __init__(self, d):
+        self._d = d
 
-    `sign` and `secret` are for the signer alone, which calls them with digests and for purposes of its own making:
-    nothing on a board signs a hash that came from outside.
+    def sign(self, digest):
+        return p256.sign(self._d, digest)
+
+    def secret(self, x, y):
+        return p256.ecdh(self._d, x, y)
+
+
+class KeyPair:
+    """A P-256 key pair: `x`, `y` and `kid`, 32 bytes each. Printing it, or any of its attributes, shows no private key.
+
+    `sign` (of a digest) and `secret` (ECDH with a public key) are for the signer alone, which calls them with what it
+    made itself: nothing on a board signs a hash that came from outside.
     """
 
     def __init__(self, d):
         self.x, self.y = p256.public(d)
         self.kid = thumbprint(self.x, self.y)
-        self.sign = lambda digest: p256.sign(d, digest)
-        self.secret = lambda x, y: p256.ecdh(d, x, y)
+        private = _Private(d)
+        self.sign = private.sign
+        self.secret = private.secret
 
     def __repr__(self):
         return "<KeyPair %s>" % self.kid.hex()

@@ -1,0 +1,119 @@
+"""The board's key: made once, kept, never shown, never replaced because of a fault."""
+
+from collections.abc import Iterator
+
+import pytest
+from boardrunner import BoardError, BoardProcess
+from cryptography.hazmat.primitives.asymmetric import ec
+
+N = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
+
+SETUP = """
+from trig import keys
+
+class Nvs:
+    # A stand-in for esp32.NVS: what is set is there after commit.
+    def __init__(self, blob=None, fault=None, forgets=False):
+        self.blob, self.pending, self.fault, self.forgets = blob, None, fault, forgets
+    def get_blob(self, name, buffer):
+        if self.fault is not None:
+            raise OSError(self.fault)
+        if self.blob is None:
+            raise OSError(-0x1102, "ESP_ERR_NVS_NOT_FOUND")
+        buffer[:len(self.blob)] = self.blob
+        return len(self.blob)
+    def set_blob(self, name, value):
+        self.pending = bytes(value)
+    def commit(self):
+        if not self.forgets:
+            self.blob = self.pending
+
+def draws(values):
+    values = list(values)
+    return lambda size: values.pop(0)
+
+nvs = None
+
+def boot(random, *arguments):
+    # A power-on: the flash is there, all else is new.
+    global nvs, key
+    if arguments:
+        nvs = Nvs(*arguments)
+    key = keys.load_or_create(nvs, draws(random))
+    return (nvs.blob, key.x, key.y, key.kid)
+
+def shown():
+    attributes = [getattr(key, name) for name in dir(key)]
+    return [str(key), repr(key), "%s" % key, str(keys.__dict__)] + [str(value) for value in attributes]
+
+def secret(x, y):
+    return key.secret(x, y)
+
+def loaded():
+    return keys.load(nvs) is not None
+
+def stored():
+    return nvs.blob
+"""
+
+
+@pytest.fixture
+def board() -> Iterator[BoardProcess]:
+    with BoardProcess(SETUP) as process:
+        yield process
+
+
+def test_made_once_and_kept(board: BoardProcess) -> None:
+    d = bytes(range(1, 33))
+    first = board.call("boot", [d], None)
+    numbers = ec.derive_private_key(int.from_bytes(d, "big"), ec.SECP256R1()).public_key().public_numbers()
+    assert isinstance(first, list)
+    assert first[:3] == [d, numbers.x.to_bytes(32, "big"), numbers.y.to_bytes(32, "big")]
+    assert board.call("boot", []) == first  # a second boot draws no randomness at all
+
+
+def test_rejection_sampling(board: BoardProcess) -> None:
+    # A draw reduced modulo n would favour small keys; one out of range is thrown away.
+    drawn = [bytes(32), N.to_bytes(32, "big"), b"\xff" * 32, (N - 1).to_bytes(32, "big")]
+    result = board.call("boot", drawn, None)
+    assert isinstance(result, list)
+    assert result[0] == drawn[-1]
+
+
+def test_never_shown(board: BoardProcess) -> None:
+    d = bytes.fromhex("c0ffee" * 10 + "c0ff")
+    board.call("boot", [d], None)
+    shown = board.call("shown")
+    assert isinstance(shown, list) and len(shown) > 3
+    for text in shown:
+        assert "c0ffee" not in text and r"\xc0\xff\xee" not in text and str(int.from_bytes(d, "big")) not in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "kind", "message"),
+    [
+        ((None, -0x1101), "OSError", "-4353"),  # NVS is not initialised: not a reason to make a new key
+        ((None, 5), "OSError", "5"),
+        ((b"\x01" * 31,), "StoredKeyError", "not 32 bytes"),
+        ((bytes(32),), "StoredKeyError", "no P-256 key"),
+        ((N.to_bytes(32, "big"),), "StoredKeyError", "no P-256 key"),
+        ((None, None, True), "StoredKeyError", "did not keep"),
+    ],
+)
+def test_a_fault_does_not_replace_the_key(
+    board: BoardProcess, arguments: tuple[object, ...], kind: str, message: str
+) -> None:
+    with pytest.raises(BoardError, match=message) as error:
+        board.call("boot", [bytes(range(1, 33))], *arguments)
+    assert error.value.kind == kind
+    assert board.call("stored") == arguments[0]
+
+
+def test_shared_secret(board: BoardProcess) -> None:
+    d = bytes(range(1, 33))
+    board.call("boot", [d], None)
+    link = ec.generate_private_key(ec.SECP256R1())
+    numbers = link.public_key().public_numbers()
+    mine = board.call("secret", numbers.x.to_bytes(32, "big"), numbers.y.to_bytes(32, "big"))
+    theirs = ec.derive_private_key(int.from_bytes(d, "big"), ec.SECP256R1())
+    assert mine == link.exchange(ec.ECDH(), theirs.public_key())
