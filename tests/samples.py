@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import strategies as st
 from trigpoint.log import checkpoint, tree
-from trigpoint.log.merkle import leaf_hash
+from trigpoint.log.merkle import EMPTY_ROOT, leaf_hash
 from trigpoint.wire import keys, receipt, statement
 from trigpoint.wire.keys import PublicKey
 from trigpoint.wire.receipt import Anchor
@@ -76,7 +76,7 @@ class SampleLog:
     """A log in memory."""
 
     size: int = 0
-    root: bytes = b""
+    root: bytes = EMPTY_ROOT
     tiles: MemoryTiles = field(default_factory=MemoryTiles)
 
     def append(self, leaves: Sequence[bytes]) -> None:
