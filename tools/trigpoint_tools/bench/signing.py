@@ -1,0 +1,131 @@
+"""What a signature costs on the board's interpreter, against textbook elliptic-curve arithmetic in the same process.
+
+The peer is the faster of the two textbook ways: Jacobian coordinates, left-to-right double-and-add over the nonce's 256
+bits, mixed addition of the affine generator, a reduction after each product. (In affine coordinates each step would
+take an inversion more.) Nonce, inversion and the final arithmetic are the board's own on both sides, so that the figure
+compares the curve alone, and the peer has to come to the same signature, byte for byte. It is no part of a board.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import subprocess
+from collections.abc import Callable
+
+from trigpoint_tools.emulator.flash import device_directory
+from trigpoint_tools.emulator.interpreter import find_micropython
+
+ROUNDS = 25
+HEAP = "160k"
+
+_PEER = """
+_P = 0xFFFFFFFF00000001000000000000000000000000FFFFFFFFFFFFFFFFFFFFFFFF
+_N = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
+_GX = 0x6B17D1F2E12C4247F8BCE6E563A440F277037D812DEB33A0F4A13945D898C296
+_GY = 0x4FE342E2FE1A7F9B8EE7EB4A7C0F9E162BCE33576B315ECECBB6406837BF51F5
+
+
+def _double(x, y, z):
+    # The formulas for a curve with a = -3.
+    p = _P
+    delta = z * z % p
+    gamma = y * y % p
+    beta = x * gamma % p
+    alpha = 3 * (x - delta) * (x + delta) % p
+    x3 = (alpha * alpha - 8 * beta) % p
+    z3 = 2 * y * z % p
+    y3 = (alpha * (4 * beta - x3) % p - 8 * gamma * gamma % p) % p
+    return x3, y3, z3
+
+
+def _add(x1, y1, z1, x2, y2):
+    if z1 == 0:
+        return x2, y2, 1
+    p = _P
+    zz = z1 * z1 % p
+    u2 = x2 * zz % p
+    s2 = y2 * z1 % p * zz % p
+    h = (u2 - x1) % p
+    r = (s2 - y1) % p
+    if h == 0:
+        return _double(x1, y1, z1) if r == 0 else (0, 1, 0)
+    hh = h * h % p
+    hhh = h * hh % p
+    v = x1 * hh % p
+    x3 = (r * r - hhh - 2 * v) % p
+    y3 = (r * (v - x3) % p - y1 * hhh % p) % p
+    z3 = z1 * h % p
+    return x3, y3, z3
+
+
+def multiply(k):
+    x, y, z = 0, 1, 0
+    for bit in range(255, -1, -1):
+        x, y, z = _double(x, y, z)
+        if k >> bit & 1:
+            x, y, z = _add(x, y, z, _GX, _GY)
+    inverse = p256._inverse(z, _P)
+    return x * inverse * inverse % _P
+
+
+def naive_sign(d, digest):
+    k = next(p256._nonces(d, digest))
+    r = multiply(k) % _N
+    s = p256._inverse(k, _N) * (int.from_bytes(digest, "big") + r * int.from_bytes(d, "big")) % _N
+    return r.to_bytes(32, "big") + min(s, _N - s).to_bytes(32, "big")
+"""
+
+# Each round measures all three one after the other, so that a slow moment of the machine meets them alike.
+_MEASUREMENT = """
+import json, time
+from hashlib import sha256
+
+def timed(function, *arguments):
+    start = time.ticks_us()
+    result = function(*arguments)
+    return time.ticks_diff(time.ticks_us(), start), result
+
+d = sha256(b"a board's key").digest()
+x, y = p256.public(d)
+rounds = []
+for number in range(ROUNDS):
+    digest = sha256(b"reading %d" % number).digest()
+    comb, signature = timed(p256.sign, d, digest)
+    naive, peer = timed(naive_sign, d, digest)
+    verify, valid = timed(p256.verify, x, y, digest, signature)
+    if signature != peer or not valid:
+        raise ValueError("the signers disagree")
+    rounds.append((comb, naive, verify))
+print(json.dumps(rounds))
+"""
+
+
+def figures(report: Callable[[str], None]) -> dict[str, int | float]:
+    """Measure the board's signer; `report` is told what goes on.
+
+    Returns:
+        sign_vs_naive: time of a signature over that of the textbook peer, median of the rounds' ratios.
+        sign_ms: milliseconds of a signature on this machine's MicroPython, median.
+        verify_ms_vs_sign: time of a verification over that of a signature, median of the rounds' ratios.
+
+    Raises:
+        EmulatorError: MicroPython or the board's files are missing.
+        subprocess.CalledProcessError: the board's code failed; its output is on standard error.
+    """
+    report(f"signing {ROUNDS} digests twice and verifying them on MicroPython, heap {HEAP}")
+    code = f"ROUNDS = {ROUNDS}\nfrom trig import p256\n{_PEER}\n{_MEASUREMENT}"
+    output = subprocess.run(
+        [find_micropython(), "-X", f"heapsize={HEAP}", "-c", code],
+        stdout=subprocess.PIPE,
+        check=True,
+        timeout=120,
+        env={**os.environ, "MICROPYPATH": f"{device_directory()}:.frozen"},
+    ).stdout
+    rounds: list[tuple[int, int, int]] = json.loads(output)
+    return {
+        "sign_vs_naive": round(statistics.median(comb / naive for comb, naive, _ in rounds), 3),
+        "sign_ms": round(statistics.median(comb for comb, _, _ in rounds) / 1000, 2),
+        "verify_ms_vs_sign": round(statistics.median(verify / comb for comb, _, verify in rounds), 2),
+    }
