@@ -57,8 +57,9 @@ def write_file(image: Path, name: str, content: bytes) -> None:
 
 def read_file(image: Path, name: str) -> bytes:
     """Return one file's content; FileNotFoundError if it is not there."""
+    filesystem = _load(image)  # an open file does not keep its file system alive, and reading it then crashes
     try:
-        with _load(image).open(name, "rb") as file:
+        with filesystem.open(name, "rb") as file:
             return bytes(file.read())
     except FileNotFoundError:
         raise FileNotFoundError(f"{name} is not on the board") from None
