@@ -31,7 +31,8 @@ def open_database(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
             connection.execute("PRAGMA synchronous = FULL")
         connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
     except sqlite3.Error as error:
-        raise OperatorError(f"cannot open the database {path}: {error}; check the path and its permissions") from error
+        remedy = "has the gateway run yet?" if read_only else "check the path and its permissions"
+        raise OperatorError(f"cannot open the database {path}: {error}; {remedy}") from error
     return connection
 
 

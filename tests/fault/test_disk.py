@@ -1,0 +1,163 @@
+"""A disk that refuses: nobody is told anything, and once it takes writes again all goes on by itself."""
+
+import sqlite3
+import time
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from statements import TestBoard, enrol
+from trigpoint.clock import SystemClock
+from trigpoint.ingest import pipeline
+from trigpoint.ingest.batch import Message
+from trigpoint.ingest.mqtt import Delivery
+from trigpoint.ingest.pipeline import Ingest
+from trigpoint.store.database import open_database
+from trigpoint.store.writer import Writer
+
+LINK_KEY = ec.derive_private_key(77, ec.SECP256R1())
+
+
+class Answers:
+    """Notes what boards and broker are told."""
+
+    def __init__(self):
+        self.told = []
+
+    def publish(self, topic, payload):
+        self.told.append(("ack", topic))
+
+    def confirm(self, delivery):
+        self.told.append(("confirm", delivery.packet_id))
+
+
+class Failing(sqlite3.Connection):
+    """A connection whose statements fail with an I/O error when they begin with `fails`."""
+
+    fails = "nothing"
+
+    def execute(self, sql, *arguments):
+        if sql.startswith(Failing.fails):
+            raise sqlite3.OperationalError("disk I/O error")
+        return super().execute(sql, *arguments)
+
+
+def failing_opener(path):
+    open_database(path).close()
+    connection = sqlite3.connect(path, isolation_level=None, factory=Failing)
+    connection.execute("PRAGMA synchronous = FULL")
+    return connection
+
+
+@pytest.fixture(autouse=True)
+def _quick_and_clean(monkeypatch):
+    monkeypatch.setattr(pipeline, "_RETRY_MIN_S", 0.05)
+    yield
+    Failing.fails = "nothing"
+
+
+def wait_for(condition, timeout_s=10):
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def delivery(board, number):
+    return Delivery(Message.of(board.topic, board.next(), 0), 1, number)
+
+
+@pytest.mark.parametrize("fails", ["BEGIN", "SELECT entry", "UPDATE log_state", "COMMIT"])
+def test_an_io_error_anywhere_ends_in_no_ack(tmp_path, fails):
+    board, answers, failures = TestBoard(1), Answers(), []
+    with Writer(tmp_path / "test.db", opener=failing_opener) as writer:
+        writer.submit(lambda connection: enrol(connection, board))
+        ingest = Ingest(writer, LINK_KEY, SystemClock(), failures.append)
+        ingest.start(answers)
+        first = delivery(board, 1)
+        ingest.receive(first)
+        wait_for(lambda: len(answers.told) == 2)
+        Failing.fails = fails
+        ingest.receive(Delivery(first.message, 1, 2))  # again, so that the stored entry is looked up
+        ingest.receive(delivery(board, 3))
+        time.sleep(0.2)
+        assert len(answers.told) == 2
+        Failing.fails = "nothing"
+        wait_for(lambda: ("confirm", 3) in answers.told)
+        ingest.stop()
+        assert not failures
+        assert writer.submit(
+            lambda connection: connection.execute("SELECT count(*), max(seq) FROM statements").fetchone()
+        ) == (2, 1)
+
+
+def test_a_full_disk_stops_acks_and_resumes_by_itself(tmp_path):
+    board, answers, failures = TestBoard(1), Answers(), []
+
+    def pages(connection, most):
+        connection.execute(f"PRAGMA max_page_count = {most}")
+
+    with Writer(tmp_path / "test.db") as writer:
+        writer.submit(lambda connection: enrol(connection, board))
+        used = writer.submit(lambda connection: connection.execute("PRAGMA page_count").fetchone()[0])
+        writer.submit(lambda connection: pages(connection, used + 8))
+        ingest = Ingest(writer, LINK_KEY, SystemClock(), failures.append)
+        ingest.start(answers)
+        for number in range(400):
+            ingest.receive(delivery(board, number))
+        time.sleep(0.3)
+        told = len(answers.told)
+        assert told < 800
+        time.sleep(0.2)
+        assert len(answers.told) == told
+        writer.submit(lambda connection: pages(connection, 1_000_000))
+        wait_for(lambda: len(answers.told) == 800)
+        ingest.stop()
+        assert not failures
+        assert writer.submit(lambda connection: connection.execute("SELECT count(*) FROM statements").fetchone()) == (
+            400,
+        )
+
+
+def test_a_stop_while_the_disk_refuses_leaves_the_messages_to_the_broker(tmp_path):
+    board, answers, failures = TestBoard(1), Answers(), []
+    with Writer(tmp_path / "test.db", opener=failing_opener) as writer:
+        writer.submit(lambda connection: enrol(connection, board))
+        ingest = Ingest(writer, LINK_KEY, SystemClock(), failures.append)
+        ingest.start(answers)
+        Failing.fails = "COMMIT"
+        ingest.receive(delivery(board, 1))
+        time.sleep(0.1)
+        ingest.stop()
+        assert answers.told == []
+        assert not failures
+
+
+def test_a_broken_database_is_not_tried_again_for_ever(tmp_path):
+    board, answers, failures = TestBoard(1), Answers(), []
+    with Writer(tmp_path / "test.db") as writer:
+        writer.submit(lambda connection: enrol(connection, board))
+        writer.submit(lambda connection: connection.execute("UPDATE log_state SET size = 5"))
+        ingest = Ingest(writer, LINK_KEY, SystemClock(), failures.append)
+        ingest.start(answers)
+        ingest.receive(delivery(board, 1))
+        wait_for(lambda: failures)
+        assert answers.told == []
+        ingest.stop()
+
+
+def test_a_full_queue_holds_the_caller_back_and_a_stop_frees_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(pipeline, "QUEUE_LENGTH", 5)
+    board = TestBoard(1)
+    with Writer(tmp_path / "test.db") as writer:
+        ingest = Ingest(writer, LINK_KEY, SystemClock(), lambda error: None)
+        for number in range(5):
+            ingest.receive(delivery(board, number))
+        import threading
+
+        held = threading.Thread(target=lambda: ingest.receive(delivery(board, 6)))
+        held.start()
+        held.join(0.3)
+        assert held.is_alive()
+        ingest.stop()
+        held.join(2)
+        assert not held.is_alive()
