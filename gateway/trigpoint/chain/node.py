@@ -41,6 +41,7 @@ class Log:
     data: bytes
     block: int
     block_hash: bytes
+    transaction: bytes
 
 
 @dataclass(frozen=True)
@@ -259,6 +260,7 @@ def _log(entry: Any) -> Log:
         bytes(HexBytes(entry["data"])),
         _uint(entry["blockNumber"]),
         _bytes(entry["blockHash"], 32),
+        _bytes(entry["transactionHash"], 32),
     )
 
 

@@ -123,6 +123,11 @@ def already_known(error: NodeRefusedError) -> bool:
     return "already known" in reason or "already imported" in reason or "known transaction" in reason
 
 
+def out_of_funds(error: NodeRefusedError) -> bool:
+    """Tell whether a node refused a transaction because the account cannot pay for it."""
+    return "insufficient funds" in error.reason.lower()
+
+
 def _price(node: Node) -> dict[str, int]:
     block = node.block()
     if block is None:

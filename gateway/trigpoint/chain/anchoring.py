@@ -1,0 +1,340 @@
+"""Puts the log's head on the chain from time to time, and refuses to when the chain contradicts the log."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import sqlite3
+from dataclasses import dataclass
+from enum import Enum, auto
+
+from eth_account.signers.local import LocalAccount
+from web3 import Web3
+
+from trigpoint.chain.abi import TRANSPARENCY_LOG
+from trigpoint.chain.errors import ChainUnavailableError
+from trigpoint.chain.node import Log, Node, address_bytes, checksum
+from trigpoint.chain.submitter import Submitter, is_anchored
+from trigpoint.chain.transactions import Request
+from trigpoint.clock import Clock
+from trigpoint.errors import OperatorError
+from trigpoint.log import tree
+from trigpoint.store import chain as store
+from trigpoint.store import log
+from trigpoint.store.chain import Attempts, State, Transaction
+from trigpoint.store.writer import Writer
+
+_log = logging.getLogger(__name__)
+
+_MOST_DOUBLINGS = 6
+_SEARCH_BLOCKS = 2_000
+_SEARCH_STEPS = 20
+
+
+class LogForkError(OperatorError):
+    """The chain holds a head that this database's log does not begin with: an old backup, or another gateway's log.
+
+    To go on would give two histories under one log key, so the gateway must take no statement until it is put right.
+    """
+
+
+@dataclass(frozen=True)
+class ChainHead:
+    """The log's newest head on the chain: its writer (20 bytes), leaves and root; size 0 before the first anchor."""
+
+    writer: bytes
+    size: int
+    root: bytes
+
+
+def log_id_of(opener: bytes, log_key: bytes) -> bytes:
+    """Return the id of the log that the account `opener` (20 bytes) opens with `log_key` (protocol section 9)."""
+    return hashlib.sha256(opener.rjust(32, b"\x00") + log_key).digest()
+
+
+def is_due(*, log_size: int, head_size: int, attempts: Attempts, now_ms: int, every_s: int) -> bool:
+    """Decide whether to anchor now.
+
+    Only a log that grew is anchored, and at most once in `every_s` seconds. While anchors fail, each of which costs
+    gas, the pause doubles up to 64-fold. A clock that was set back does not stop anchoring: the next one comes at once.
+
+    Args:
+        log_size: leaves in the log.
+        head_size: leaves under the newest head on the chain.
+        attempts: earlier anchors.
+        now_ms: milliseconds since 1970.
+        every_s: seconds.
+    """
+    if log_size <= head_size:
+        return False
+    if attempts.newest_ms is None or now_ms < attempts.newest_ms:
+        return True
+    pause_ms = every_s * 1000 << min(attempts.failures, _MOST_DOUBLINGS)
+    return now_ms - attempts.newest_ms >= pause_ms
+
+
+class Standing(Enum):
+    """How the log's head on the chain stands to the log here."""
+
+    KNOWN = auto()
+    """It is the newest final anchor, or there is none yet."""
+    LOST = auto()
+    """It is older than the newest final anchor: the chain was reorganised deeply."""
+    FOREIGN = auto()
+    """It is a head of this log, but its anchor is not in the database."""
+    FORKED = auto()
+    """It is no head of this log."""
+
+
+def compare(head: ChainHead, final: tuple[int, bytes] | None, log_size: int, root_there: bytes | None) -> Standing:
+    """Compare the chain's head with the log.
+
+    Args:
+        head: on the chain.
+        final: size and root of the newest final anchor in the database.
+        log_size: leaves in the log.
+        root_there: the log's own root at the head's size; None if the log is shorter.
+    """
+    if head.size > log_size or (head.size > 0 and head.root != root_there):
+        return Standing.FORKED
+    final_size = final[0] if final else 0
+    if head.size > final_size:
+        return Standing.FOREIGN
+    return Standing.LOST if head.size < final_size else Standing.KNOWN
+
+
+@dataclass(frozen=True)
+class _Local:
+    """What the database says, at one moment."""
+
+    log: log.Head
+    final: Transaction | None
+    attempts: Attempts
+    root_there: bytes | None
+
+
+class Anchorer:
+    """Opens the log on the chain at first, and anchors its head from then on.
+
+    Call `settle` once before the gateway takes its first statement, and `step` every few seconds after that. Both may
+    raise ChainUnavailableError, which passes by itself, or another OperatorError, which needs the operator; either way
+    the state is as it was or further on, and the next call goes on from there.
+
+    Args:
+        web3: the chain.
+        writer: the database.
+        account: signs and pays; the log's writer on the chain.
+        chain_id: EIP-155 chain id.
+        contract: address of the TransparencyLog, 20 bytes.
+        log_id: 32 bytes; see `log_id_of`.
+        log_key: the log's public Ed25519 key, 32 bytes.
+        confirmations: blocks on top of a block before it is believed.
+        every_s: seconds between two anchors, at least.
+        clock: the gateway's clock.
+    """
+
+    def __init__(
+        self,
+        web3: Web3,
+        writer: Writer,
+        *,
+        account: LocalAccount,
+        chain_id: int,
+        contract: bytes,
+        log_id: bytes,
+        log_key: bytes,
+        confirmations: int,
+        every_s: int,
+        clock: Clock,
+    ) -> None:
+        self._node = Node(web3)
+        self._writer = writer
+        self._sender = address_bytes(account.address)
+        self._chain_id = chain_id
+        self._contract = contract
+        self._log_id = log_id
+        self._log_key = log_key
+        self._confirmations = confirmations
+        self._every_s = every_s
+        self._clock = clock
+        self._not_found: ChainHead | None = None
+        self._submitter = Submitter(
+            web3,
+            writer,
+            account=account,
+            chain_id=chain_id,
+            contract=contract,
+            log_id=log_id,
+            confirmations=confirmations,
+            clock=clock,
+        )
+
+    def settle(self) -> None:
+        """Settle what was in flight when the gateway stopped, and make sure that the chain agrees with the log.
+
+        Raises:
+            LogForkError: it does not.
+            ChainUnavailableError: the node did not answer.
+            OperatorError: see `step`.
+        """
+        self._submitter.settle()
+        head = self._chain_head()
+        if head is not None:
+            self._standing(head, self._local(head))
+
+    def step(self) -> None:
+        """Do what is due: settle what is in flight, else open the log, else anchor it.
+
+        Raises:
+            LogForkError: the chain contradicts the log; nothing is anchored.
+            ChainUnavailableError: the node did not answer, or would not take a transaction.
+            OutOfFundsError: the account cannot pay.
+            RevertedError: the contract would refuse, so nothing was sent.
+            OperatorError: another account writes this log, or the account cannot open it.
+        """
+        if not self._submitter.settle():
+            return
+        head = self._chain_head()
+        if head is None:
+            self._open()
+            return
+        local = self._local(head)
+        match self._standing(head, local):
+            case Standing.LOST:
+                self._put_back(head.size)
+            case Standing.FOREIGN if self._adopt(head):
+                pass
+            case Standing.KNOWN | Standing.FOREIGN:
+                self._anchor(head, local)
+
+    def _chain_head(self) -> ChainHead | None:
+        """Return the log's head on the chain; None if the log is not open yet."""
+        number = self._node.head()
+        final = self._writer.submit(lambda connection: store.newest_final(connection, self._chain_id, self._contract))
+        if final is not None and final.block is not None and number < final.block:
+            raise ChainUnavailableError(
+                f"the node at {self._node.place} is at block {number}, and our last anchor in block {final.block}: "
+                "waiting until it catches up (a chain that was started anew needs a new gateway directory)"
+            )
+        opener, log_key = self._node.call(TRANSPARENCY_LOG, self._contract, "logs", self._log_id, block=number)
+        if int(opener, 16) == 0:
+            return None
+        if log_key != self._log_key:
+            raise OperatorError("the log on the chain has another key: restore the file of log.key_file, or its path")
+        writer, size, _, root = self._node.call(TRANSPARENCY_LOG, self._contract, "heads", self._log_id, block=number)
+        return ChainHead(address_bytes(writer), size, root)
+
+    def _local(self, head: ChainHead) -> _Local:
+        def read(connection: sqlite3.Connection) -> _Local:
+            here = log.head(connection)
+            known = 0 < head.size <= here.size
+            return _Local(
+                here,
+                store.newest_final(connection, self._chain_id, self._contract),
+                store.attempts(connection, self._chain_id, self._contract),
+                tree.root(log.StoredTiles(connection), head.size) if known else None,
+            )
+
+        return self._writer.submit(read)
+
+    def _standing(self, head: ChainHead, local: _Local) -> Standing:
+        final = local.final
+        known = None if final is None or final.size is None or final.root is None else (final.size, final.root)
+        standing = compare(head, known, local.log.size, local.root_there)
+        if standing is Standing.FORKED:
+            what = "is longer than" if head.size > local.log.size else "contradicts"
+            raise LogForkError(
+                f"the log on the chain ({head.size} leaves) {what} this database's ({local.log.size} leaves): an old "
+                "backup was restored, or another gateway uses these keys. Nothing is anchored; stop this gateway and "
+                "bring back the newest database"
+            )
+        return standing
+
+    def _open(self) -> None:
+        if self._put_back(None):
+            return
+        if log_id_of(self._sender, self._log_key) != self._log_id:
+            raise OperatorError(
+                f"the log {self._log_id.hex()} is not open on chain {self._chain_id}, and the account "
+                f"{checksum(self._sender)} cannot open it: restore the chain.key_file that the log was begun with"
+            )
+        data = TRANSPARENCY_LOG.call("open", self._log_key)
+        self._submitter.submit(Request(TRANSPARENCY_LOG, self._contract, data))
+
+    def _anchor(self, head: ChainHead, local: _Local) -> None:
+        if not is_due(
+            log_size=local.log.size,
+            head_size=head.size,
+            attempts=local.attempts,
+            now_ms=self._clock.now_ms(),
+            every_s=self._every_s,
+        ):
+            return
+        if head.writer != self._sender:
+            raise OperatorError(
+                f"the log's writer on the chain is {checksum(head.writer)}, not this gateway's account "
+                f"{checksum(self._sender)}: let the opener call setWriter, or set chain.key_file"
+            )
+        size, root = local.log.size, local.log.root
+        proof = self._writer.submit(
+            lambda connection: tree.consistency_proof(log.StoredTiles(connection), head.size, size)
+        )
+        data = TRANSPARENCY_LOG.call("anchor", self._log_id, size, root, proof)
+        self._submitter.submit(Request(TRANSPARENCY_LOG, self._contract, data), size=size, root=root)
+
+    def _put_back(self, head_size: int | None) -> bool:
+        """Let what was final but the chain has lost go through the submitter again: the same bytes, in order."""
+        count = self._writer.submit(
+            lambda connection: store.put_back(connection, self._chain_id, self._contract, head_size)
+        )
+        if count:
+            _log.warning("a deep reorganisation of the chain took %d final transactions; sending them again", count)
+        return count > 0
+
+    def _adopt(self, head: ChainHead) -> bool:
+        """Store the anchor of a head of ours that the database does not know; return whether it was found.
+
+        That happens when an older backup was restored, or a second gateway uses the same keys. If the search in the
+        newest blocks does not find it, nothing breaks: receipts wait for the next anchor.
+        """
+        if head == self._not_found:
+            return False
+        event = self._find(head)
+        receipt = None if event is None else self._node.receipt(event.transaction)
+        if event is None or receipt is None:
+            self._not_found = head
+            return False
+        found = Transaction(
+            id=0,
+            chain_id=self._chain_id,
+            contract=self._contract,
+            purpose="anchor",
+            size=head.size,
+            root=head.root,
+            state=State.MINED,
+            sender=head.writer,
+            nonce=None,
+            raw=None,
+            hash=event.transaction,
+            prepared_ms=self._clock.now_ms(),
+            block=receipt.block,
+            block_hash=receipt.block_hash,
+            gas_used=receipt.gas_used,
+            note="found on the chain",
+        )
+        self._writer.submit(lambda connection: store.adopt(connection, found))
+        _log.warning("the anchor of %d leaves was on the chain but not in this database; taken over", head.size)
+        return True
+
+    def _find(self, head: ChainHead) -> Log | None:
+        last = self._node.head()
+        topics = [[TRANSPARENCY_LOG.topic("Anchored")], [self._log_id]]
+        for _ in range(_SEARCH_STEPS):
+            first = max(0, last - _SEARCH_BLOCKS + 1)
+            for event in reversed(self._node.logs(self._contract, topics, first, last)):
+                if is_anchored(event, self._contract, self._log_id, head.size, head.root):
+                    return event
+            if first == 0:
+                return None
+            last = first - 1
+        return None
