@@ -246,12 +246,16 @@ class Client:
         stream = self._stream
         if stream is None or self._broken:
             raise MqttError(self._broken or "not connected")
-        self._broken = "a packet was cut short"
-        stream.write(data)
-        if payload:
-            stream.write(payload)
-        await asyncio.wait_for_ms(stream.drain(), self._response_ms)
-        self._broken = None
+        whole = False
+        try:
+            stream.write(data)
+            if payload:
+                stream.write(payload)
+            await asyncio.wait_for_ms(stream.drain(), self._response_ms)
+            whole = True
+        finally:
+            if not whole:
+                self._broken = "a packet was cut short"
         self._sent_at = time.ticks_ms()
 
     # -- for the rest of the board
