@@ -124,7 +124,7 @@ def enroll(
     done = register(web3, account, registry, permit)
     if as_json:
         answer = {
-            "board": permit.kid.hex(),
+            "board": kid_of(permit).hex(),
             "owner": "0x" + permit.owner.hex(),
             "transaction": "0x" + done.transaction.hex(),
             "block": done.block,
@@ -132,7 +132,7 @@ def enroll(
         }
         typer.echo(json.dumps(answer, indent=2))
         return
-    typer.echo(f"Enrolled board {permit.kid.hex()}")
+    typer.echo(f"Enrolled board {kid_of(permit).hex()}")
     typer.echo(f"in block {done.block} for {done.gas_used:,} gas; its owner is 0x{permit.owner.hex()}.")
 
 
@@ -234,6 +234,13 @@ def sign_permit(
     return permit
 
 
+def kid_of(permit: Permit) -> bytes:
+    """Return the id of the board that a permit is for."""
+    from trigpoint.wire.keys import PublicKey
+
+    return PublicKey(permit.x, permit.y).kid
+
+
 def _print_new(shown: list[str], now: list[str]) -> list[str]:
     """Print the lines that came since `shown`; the console keeps only its newest lines."""
     start = len(shown)
@@ -274,7 +281,7 @@ def _hash_of(path: Path) -> bytes:
 
 def _plain(permit: Permit) -> dict[str, str | int]:
     return {
-        "kid": permit.kid.hex(),
+        "kid": kid_of(permit).hex(),
         "owner": "0x" + permit.owner.hex(),
         "x": permit.x.hex(),
         "y": permit.y.hex(),

@@ -40,7 +40,6 @@ class Outcome:
         receipts_verified: boards of which a receipt was verified, offline and on the chain.
         flips_refused: one-byte changes of a receipt that the verifier refused, of `flips_tried`.
         flips_tried: one-byte changes tried.
-        world_hours: how much of the world's time has passed.
         seconds: how long the run took.
         faults: sentences; the demo fails if there is one.
     """
@@ -54,7 +53,6 @@ class Outcome:
     receipts_verified: int
     flips_tried: int
     flips_refused: int
-    world_hours: int
     seconds: float
     faults: tuple[str, ...]
 

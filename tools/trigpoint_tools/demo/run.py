@@ -1,0 +1,300 @@
+"""The story of the demo, in order."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+from rich.console import Console
+from rich.text import Text
+from trigpoint.errors import OperatorError
+from trigpoint.store.chain import latest_final_anchor
+from trigpoint.store.database import open_database
+from trigpoint.wire.trust import Trust
+
+from trigpoint_tools.demo import evidence, receipts, report
+from trigpoint_tools.demo.accounting import Account, Cut, audit, in_ram_at_cut
+from trigpoint_tools.demo.attacker import Attacker
+from trigpoint_tools.demo.campaign import Campaign
+from trigpoint_tools.demo.onchain import AnchoredHead, anchored_heads
+from trigpoint_tools.demo.plan import Act, Plan
+from trigpoint_tools.demo.progress import Progress
+from trigpoint_tools.demo.report import Gas, Outcome
+from trigpoint_tools.demo.world import DemoBoard, World
+
+_STEPS = (
+    "a local chain, and the two contracts on it",
+    "a broker and a gateway",
+    "boards: flashed, keys made on them, enrolled on the chain",
+    "real weather, measured, signed, sent, stored; and attacked",
+    "sensors silent: what is still on the boards comes in",
+    "the log's last head goes on the chain",
+    "one receipt of each board, verified offline and on the chain",
+    "the audit",
+)
+_MARKER = "made-by-trigpoint-demo"
+_DRAIN_TIMEOUT_S = 40.0
+_ANCHOR_TIMEOUT_S = 30.0
+_LEFT_BEHIND = ("summary.json", "receipt.cose", "trust.json")
+
+
+def run(directory: Path, plan: Plan | None = None, console: Console | None = None) -> int:
+    """Run the demo in `directory` and return the exit code.
+
+    Raises:
+        OperatorError: it could not be run at all; what was started has ended.
+    """
+    console = console or Console(highlight=False)
+    run_directory, logs = _fresh(directory)
+    with _ctrl_c_for_all():
+        try:
+            with Progress(console, _STEPS) as progress, World(run_directory, logs, plan or Plan()) as world:
+                outcome = _Demo(world, plan or Plan(), progress, directory).play()
+        except Exception:
+            console.print(Text(f"The demo broke off. The logs of its parts are in {logs}.", style="bold red"))
+            raise
+    report.write_summary(directory / "summary.json", outcome)
+    report.show(console, outcome, directory)
+    return 1 if outcome.faults else 0
+
+
+class _Demo:
+    """One run, step by step; each method leaves behind what later ones need."""
+
+    def __init__(self, world: World, plan: Plan, progress: Progress, directory: Path) -> None:
+        self._world = world
+        self._plan = plan
+        self._progress = progress
+        self._directory = directory
+        self._cuts: list[Cut] = []
+        self._faults: list[str] = []
+
+    def play(self) -> Outcome:
+        """Play all steps and return what came of it."""
+        world, step = self._world, self._progress.step
+        with step(0):
+            world.start_chain()
+        with step(1):
+            world.start_gateway()
+        with step(2):
+            registered = world.make_boards()
+        with step(3):
+            self._measure()
+        with step(4):
+            self._drain()
+        with step(5):
+            heads = self._wait_for_last_anchor()
+        with step(6):
+            verified = self._receipts()
+            tried, refused = self._flips()
+        with step(7):
+            account = self._audit(heads)
+        if verified < len(world.boards):
+            self._faults.append(f"only {verified} of {len(world.boards)} receipts were verified")
+        if refused < tried:
+            self._faults.append(f"{tried - refused} receipts with a changed byte were not refused")
+        return Outcome(
+            boards=len(world.boards),
+            account=account,
+            acks_forged=self._attacker.acks_sent,
+            anchors=len(heads),
+            anchored_size=heads[-1].size if heads else 0,
+            gas=Gas(
+                deploy=world.deployment.gas_used,
+                register_each=registered.gas_used // max(1, len(registered.kids)),
+                anchor_mean=sum(head.gas_used for head in heads) // max(1, len(heads)),
+            ),
+            receipts_verified=verified,
+            flips_tried=tried,
+            flips_refused=refused,
+            seconds=self._progress.seconds,
+            faults=(*account.faults, *self._faults),
+        )
+
+    def _measure(self) -> None:
+        world = self._world
+        self._attacker = Attacker("127.0.0.1", world.broker_port)
+        world.on_exit(self._attacker.close)
+        stolen = world.boards[0]
+        self._campaign = Campaign(
+            self._attacker, [board.kid for board in world.boards], stolen.kid, stolen.stolen_key()
+        )
+        world.start_boards()
+        began = world.clock.now()
+        acts = list(self._plan.acts)
+        while True:
+            hours = (world.clock.now() - began) / 3600
+            while acts and acts[0][0] <= hours:
+                self._act(acts.pop(0)[1])
+            self._show(hours)
+            if hours >= self._plan.hours and not acts:
+                return
+            time.sleep(0.1)
+
+    def _act(self, act: Act) -> None:
+        world, event = self._world, self._progress.event
+        victim = world.boards[1]
+        doing: dict[Act, Callable[[], str]] = {
+            "attack": lambda: f"attacker: {self._campaign.round()} forged statements",
+            "forge acks": lambda: f"attacker: {self._campaign.acks(world.clock.now_ms())} forged and replayed acks",
+            "cut power": lambda: self._cut(victim),
+            "restore power": lambda: _said(victim.emulated.start, f"{victim.label} has power again"),
+            "broker down": lambda: _said(world.broker.stop, "the broker is down"),
+            "broker up": lambda: _said(world.start_broker, "the broker is up again, and remembers nothing"),
+            "kill gateway": lambda: _said(world.gateway.kill, "the gateway is killed (SIGKILL)"),
+            "restart gateway": lambda: _said(world.gateway.start, "the gateway is started again"),
+        }
+        event(doing[act]())
+
+    def _cut(self, board: DemoBoard) -> str:
+        """Cut a board's power, and find out at once what was in its RAM alone."""
+        board.emulated.cut()
+        cut = in_ram_at_cut(
+            board.kid,
+            board.measured(),
+            evidence.journaled(board.journal_segments()),
+            evidence.stored_statements(self._world.config.database, board.kid),
+        )
+        self._cuts.append(cut)
+        return f"the power of {board.label} is cut; {len(cut.lost_in_ram)} readings were in its RAM alone"
+
+    def _drain(self) -> None:
+        """Wait until everything measured is stored, but for what power cuts took; what is not will be found missing."""
+        world = self._world
+        world.silence_sensors()
+        deadline = time.monotonic() + _DRAIN_TIMEOUT_S
+        began, missing = -1, 1
+        while missing > 0 and time.monotonic() < deadline:
+            world.gateway.check()
+            in_ram = sum(len(cut.lost_in_ram) for cut in self._cuts)
+            missing = world.readings_measured() - in_ram - evidence.counts(world.config.database).readings
+            began = max(began, missing)
+            self._progress.counts(1 - missing / max(1, began), {"to come": missing})
+            time.sleep(0.1)
+        self._progress.event("all are in" if missing == 0 else f"{missing} readings have not come")
+
+    def _wait_for_last_anchor(self) -> list[AnchoredHead]:
+        """Wait until the newest head is on the chain and the gateway knows it; return all heads on the chain."""
+        world = self._world
+        trust = self._trust()
+        deadline = time.monotonic() + _ANCHOR_TIMEOUT_S
+        with closing(open_database(world.config.database, read_only=True)) as connection:
+            while time.monotonic() < deadline:
+                world.gateway.check()
+                anchor = latest_final_anchor(connection)
+                if anchor is not None and anchor.size == evidence.counts(world.config.database).statements:
+                    break
+                time.sleep(0.1)
+        return anchored_heads(world.chain.web3, world.deployment.transparency_log, trust.log_id)
+
+    def _receipts(self) -> int:
+        """Fetch and verify one receipt of each board; return how many hold."""
+        world = self._world
+        trust = self._directory / "trust.json"
+        folder = world.gateway_directory.parent / "receipts"
+        folder.mkdir()
+
+        def check(board: DemoBoard) -> str | None:
+            file = folder / f"board-{board.number}.cose"
+            receipts.fetch(world.gateway_directory, board.kid, file)
+            return receipts.verifies(file, trust, world.chain.url)
+
+        with ThreadPoolExecutor(2) as pool:
+            wrong = list(pool.map(check, world.boards))
+        for board, problem in zip(world.boards, wrong, strict=True):
+            if problem is not None:
+                self._faults.append(f"the receipt of {board.label} does not hold: {problem}")
+        shutil.copyfile(folder / "board-1.cose", self._directory / "receipt.cose")
+        return wrong.count(None)
+
+    def _flips(self) -> tuple[int, int]:
+        """Change every byte of a receipt in turn; return how many changes were tried and how many refused."""
+        file = self._directory / "receipt.cose"
+        broken = self._world.gateway_directory.parent / "receipts" / "broken.cose"
+        data = bytearray(file.read_bytes())
+        tried, refused = receipts.refused_flips(bytes(data), self._trust())
+        data[len(data) // 2] ^= 1
+        broken.write_bytes(data)
+        if receipts.verifies(broken, self._directory / "trust.json", None) is None:
+            self._faults.append("`trigpoint verify` took a receipt with a changed byte")
+        return tried, refused
+
+    def _audit(self, heads: list[AnchoredHead]) -> Account:
+        world = self._world
+        account = audit(
+            {board.kid: board.measured() for board in world.boards},
+            evidence.stored(world.config.database),
+            cuts=self._cuts,
+            forgeries=self._attacker.forgeries,
+            cloned=frozenset({self._campaign.stolen}),
+            batch_values=self._plan.batch_values,
+        )
+        newest = heads[-1] if heads else None
+        if newest is None or (newest.size, newest.root) != (account.statements, account.root):
+            self._faults.append("the head on the chain is not that of the stored statements")
+        return account
+
+    def _trust(self) -> Trust:
+        """Return the gateway's trust file, of which a copy is left behind."""
+        copy = self._directory / "trust.json"
+        if not copy.exists():
+            shutil.copyfile(self._world.config.public / "trust.json", copy)
+        return Trust.from_json(copy.read_text())
+
+    def _show(self, hours: float) -> None:
+        now = evidence.counts(self._world.config.database)
+        self._progress.counts(
+            hours / self._plan.hours,
+            {
+                "measured": self._world.readings_measured(),
+                "stored": now.readings,
+                "refused": now.refused,
+            },
+        )
+
+
+def _said(act: Callable[[], None], text: str) -> str:
+    act()
+    return text
+
+
+def _fresh(directory: Path) -> tuple[Path, Path]:
+    """Make the run's folder and the one for logs, without anything of an earlier run.
+
+    Raises:
+        OperatorError: there is a folder `run` that no demo has made, or the disk refuses.
+    """
+    run_directory, logs = directory / "run", directory / "logs"
+    try:
+        if run_directory.exists():
+            if not (run_directory / _MARKER).exists():
+                raise OperatorError(f"{run_directory} was not made by the demo; choose another --directory")
+            shutil.rmtree(run_directory)
+            shutil.rmtree(logs, ignore_errors=True)
+        for name in _LEFT_BEHIND:
+            (directory / name).unlink(missing_ok=True)
+        run_directory.mkdir(parents=True)
+        (run_directory / _MARKER).touch()
+        logs.mkdir(exist_ok=True)
+    except OSError as error:
+        raise OperatorError(f"cannot use {directory}: {error.strerror}; choose another --directory") from error
+    return run_directory, logs
+
+
+@contextmanager
+def _ctrl_c_for_all() -> Iterator[None]:
+    """Let SIGTERM end the demo as Ctrl-C does, so that nothing it started is left behind."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
