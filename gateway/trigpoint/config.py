@@ -86,6 +86,7 @@ class Chain(_Section):
         transparency_log: address of the TransparencyLog; empty until deployed.
         deploy_block: the first block in which registry events may be.
         confirmations: blocks on top of a block before it is taken as final.
+        poll_s: seconds between two looks at the chain.
         key_file: the gateway's chain account.
     """
 
@@ -95,6 +96,7 @@ class Chain(_Section):
     transparency_log: ContractAddress = ""
     deploy_block: int = Field(default=0, ge=0)
     confirmations: int = Field(default=12, ge=0, le=10_000)
+    poll_s: int = Field(default=2, ge=1, le=3600)
     key_file: FilePath
 
 

@@ -37,6 +37,7 @@ class Answers:
     transparency_log: str = ""
     deploy_block: int = 0
     confirmations: int = 12
+    poll_s: int = 2
     anchor_every_s: int = 3600
     world: tuple[int, float, float] | None = None
 
@@ -157,6 +158,8 @@ transparency_log = {transparency_log}
 deploy_block = {deploy_block}
 # Blocks that must lie on top of a block before the gateway believes it. More is safer and slower; 0 for a local chain.
 confirmations = {confirmations}
+# Seconds between two looks at the chain, for boards newly enrolled and for anchors under way.
+poll_s = {poll_s}
 # The gateway's account: it opens the log and pays for anchors. Send it some of the chain's coin.
 key_file = "keys/chain.key"
 

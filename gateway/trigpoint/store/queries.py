@@ -110,6 +110,13 @@ def boards(connection: sqlite3.Connection) -> list[BoardSummary]:
     return [BoardSummary(row[0], row[1], bool(row[2]), bool(row[3]), *row[4:]) for row in rows]
 
 
+def active_boards(connection: sqlite3.Connection) -> int:
+    """Return how many boards the registry says are active."""
+    (number,) = connection.execute("SELECT count(*) FROM boards WHERE active_until IS NULL").fetchone()
+    assert isinstance(number, int)
+    return number
+
+
 def totals(connection: sqlite3.Connection) -> Totals:
     """Return the sums over all boards."""
     row = connection.execute(
