@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import json
 import secrets
 import struct
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from trigpoint.clock import WorldClock
 
@@ -32,6 +33,8 @@ from trigpoint_tools.emulator.wire import Kind, error, reply
 _FACTS = "board.json"
 _IMAGE = "flash.img"
 _NVS = "nvs.json"
+_LOCK = "lock"
+_MAX_OUTPUT = 1 << 20
 _NOT_RESOLVED = -202  # what the ESP32's getaddrinfo raises when there is no network or no such name
 _ESPRESSIF = bytes.fromhex("240ac4")
 
@@ -53,19 +56,14 @@ class EmulatedBoard:
         self._host = host
         self._console = Console()
         self._output = bytearray()
-        self._access_point = AccessPoint(facts.ssid, facts.password)
-        self._station = Station(self._access_point)
+        self._station = Station(AccessPoint(facts.ssid, facts.password))
         self.sensors = [
             Bme280(w.address, weather.at, clock.now, time.monotonic, Calibration.of_part(self.mac + bytes((i,))))
             for i, w in enumerate(facts.wiring)
         ]
-        wires = {(w.scl, w.sda) for w in facts.wiring}
-        buses = [
-            I2CBus(
-                scl, sda, [s for s, w in zip(self.sensors, facts.wiring, strict=True) if (w.scl, w.sda) == (scl, sda)]
-            )
-            for scl, sda in sorted(wires)
-        ]
+        soldered: dict[tuple[int, int], list[Bme280]] = {}
+        for wiring, sensor in zip(facts.wiring, self.sensors, strict=True):
+            soldered.setdefault((wiring.scl, wiring.sda), []).append(sensor)
         self._soc = Soc(
             mac=self.mac,
             clock=clock,
@@ -73,12 +71,15 @@ class EmulatedBoard:
             monotonic=time.monotonic,
             nvs=Nvs(directory / _NVS),
             station=self._station,
-            buses=buses,
+            buses=[I2CBus(scl, sda, parts) for (scl, sda), parts in soldered.items()],
         )
         self._network = Network(self._soc.connected)
+        self._once = False  # whether the board is to go off when its process ends, instead of booting again
         self._process: BoardProcess | None = None
         self._life: asyncio.Task[int] | None = None
         self._next_boot: ResetCause | None = None
+        self._listening = False
+        self._ctrl_c = False
 
     @classmethod
     def create(
@@ -197,9 +198,7 @@ class EmulatedBoard:
         Raises:
             BoardError: it did not end in time; its power was cut.
         """
-        if self._process is None or not self.alive:
-            return
-        self._host.loop.call_soon_threadsafe(self._process.interrupt)
+        self._host.loop.call_soon_threadsafe(self._press_ctrl_c)
         if self.wait(timeout) is None:
             self.cut()
             raise BoardError(f"the board did not stop within {timeout} s of Ctrl-C", "\n".join(self.console[-20:]))
@@ -244,40 +243,37 @@ class EmulatedBoard:
 
     def _print(self, data: bytes) -> None:
         self._console.write(data)
-        if self._executing:
+        if self._once and len(self._output) < _MAX_OUTPUT:
             self._output += data
 
     # The rest runs in the host's event loop.
 
     async def _begin(self, code: str | None) -> None:
-        self._executing = code is not None
+        lock = _lock(self.directory)
+        self._once = code is not None
         self._output.clear()
         for sensor in self.sensors:
             sensor.power_on()
         self._soc.reset(ResetCause.POWER_ON, code)
-        await self._boot()
-        self._life = asyncio.create_task(self._live())
+        self._life = asyncio.create_task(self._live(lock))
 
-    async def _boot(self) -> None:
-        self._next_boot = None
-        self._process = BoardProcess(self._micropython, self._heap, self.directory / _IMAGE, self._answer, self._print)
-        await self._process.start()
-
-    async def _live(self) -> int:
-        """Boot again as often as the board resets itself; return the exit code of the last boot."""
-        while True:
-            assert self._process is not None
-            status = await self._process.wait()
-            self._network.drop()
-            if self._next_boot is None or self._executing:
+    async def _live(self, lock: IO[bytes]) -> int:
+        """Boot as often as the board resets itself; return the exit code of the last boot."""
+        with lock:
+            while True:
+                self._next_boot = None
+                self._listening = self._ctrl_c = False
+                self._process = BoardProcess(
+                    self._micropython, self._heap, self.directory / _IMAGE, self._answer, self._print
+                )
+                status = await self._process.run(lock.fileno())
                 await self._network.close()
-                return status
-            self._soc.reset(self._next_boot)
-            await self._boot()
+                if self._next_boot is None or self._once:
+                    return status
+                self._soc.reset(self._next_boot)
 
     async def _cut(self, life: asyncio.Task[int]) -> None:
-        self._next_boot = None
-        self._executing = True
+        self._once = True
         if self._process is not None:
             self._process.kill()
         await asyncio.wait([life])
@@ -290,6 +286,10 @@ class EmulatedBoard:
             if kind == Kind.RESOLVE:
                 return reply(await self._resolve(payload))
             answer = self._soc.answer(kind, payload)
+            if kind == Kind.BOOT:
+                self._listening = True
+                if self._ctrl_c:
+                    self._press_ctrl_c()
             if kind == Kind.WATCHDOG_START:
                 self._watch(self._process)
             return reply(answer)
@@ -307,6 +307,13 @@ class EmulatedBoard:
             raise HardwareError(_NOT_RESOLVED) from None
         return port.to_bytes(2, "little")
 
+    def _press_ctrl_c(self) -> None:
+        # MicroPython takes Ctrl-C only once it has set itself up: before the board's first request it would be lost.
+        if self._process is not None and self._listening:
+            self._process.interrupt()
+        else:
+            self._ctrl_c = True
+
     def _restart(self, cause: ResetCause) -> None:
         self._next_boot = cause
         if self._process is not None:
@@ -323,10 +330,20 @@ class EmulatedBoard:
             self._host.loop.call_later(left, self._watch, process)
 
     def _switch_access_point(self, up: bool) -> None:
-        self._access_point.up = up
-        self._station.access_point_switched(time.monotonic())
+        self._station.access_point_switched(up, time.monotonic())
         self._network.wake()
 
 
 async def _result(life: asyncio.Task[int]) -> int:
     return await asyncio.shield(life)
+
+
+def _lock(directory: Path) -> IO[bytes]:
+    """Keep other programs from running the same board until the file is closed: two would ruin its flash."""
+    file = (directory / _LOCK).open("wb")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        file.close()
+        raise EmulatorError(f"the board in {directory} is running in another program; stop that first") from None
+    return file

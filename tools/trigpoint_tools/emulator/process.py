@@ -17,7 +17,7 @@ _LAUNCHER = Path(__file__).parent / "hardware" / "launch.py"
 
 # On an ESP32 the hardware's modules are in ROM and cost no heap. Here they are Python: this is what they take, and it
 # is added, so that the board's code has what it would have in a plain `micropython -X heapsize=`.
-_HARDWARE_HEAP = 30 * 1024
+_HARDWARE_HEAP = 32 * 1024
 
 Answer = Callable[[Kind, bytes], Coroutine[Any, Any, bytes | None]]
 
@@ -42,10 +42,15 @@ class BoardProcess:
         self._answer = answer
         self._output = output
         self._process: subprocess.Popen[bytes] | None = None
-        self._tasks: list[asyncio.Task[None]] = []
 
-    async def start(self) -> None:
-        """Start the process. It has a session of its own, so that a terminal's Ctrl-C does not reach it."""
+    async def run(self, lock: int) -> int:
+        """Run the process to its end; return the exit code, negative for a signal.
+
+        It has a session of its own, so that a terminal's Ctrl-C does not reach it.
+
+        Args:
+            lock: file descriptor that the process is to keep open as long as it lives.
+        """
         ours, theirs = socket.socketpair()
         heap = f"heapsize={self._heap + _HARDWARE_HEAP}"
         command: list[str | Path] = [self._micropython, "-X", heap, _LAUNCHER, str(theirs.fileno()), self._image]
@@ -55,7 +60,7 @@ class BoardProcess:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
-                pass_fds=[theirs.fileno()],
+                pass_fds=[theirs.fileno(), lock],
                 start_new_session=True,
                 env={**os.environ, "TZ": "UTC0", "MICROPYPATH": ".frozen"},
             )
@@ -64,13 +69,8 @@ class BoardProcess:
         printed = asyncio.StreamReader()
         await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(printed), self._process.stdout)
         reader, writer = await asyncio.open_connection(sock=ours)
-        self._tasks = [loop.create_task(self._serve(reader, writer)), loop.create_task(self._listen(printed))]
-
-    async def wait(self) -> int:
-        """Wait for the end; return the exit code, negative for a signal."""
-        assert self._process is not None
-        await asyncio.gather(*self._tasks)
-        return await asyncio.get_running_loop().run_in_executor(None, self._process.wait)
+        await asyncio.gather(self._serve(reader, writer), self._listen(printed))
+        return await loop.run_in_executor(None, self._process.wait)
 
     def interrupt(self) -> None:
         """Press Ctrl-C."""

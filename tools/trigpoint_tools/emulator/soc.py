@@ -193,6 +193,9 @@ class Soc:
     def _wlan_disconnect(self, _: bytes) -> None:
         self.station.disconnect()
 
+    def _wlan_reconnects(self, payload: bytes) -> None:
+        (self.station.reconnects,) = struct.unpack("<h", payload)
+
     def _wlan_status(self, _: bytes) -> bytes:
         status = self.station.status(self._monotonic())
         return struct.pack("<HbB", status, self.station.access_point.rssi, self.station.active)

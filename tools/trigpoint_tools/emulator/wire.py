@@ -37,6 +37,7 @@ class Kind(IntEnum):
     WLAN_DISCONNECT = 17
     WLAN_STATUS = 18
     RESOLVE = 19
+    WLAN_RECONNECTS = 20
 
 
 class WireFormatError(ValueError):

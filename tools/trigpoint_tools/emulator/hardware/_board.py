@@ -11,6 +11,7 @@ import time
 
 import _flash
 import _host
+import _poller
 import _wait
 import esp32  # noqa: F401
 import machine
@@ -37,7 +38,7 @@ def power_on(image):
 
 
 def _queue_init(self):
-    self.poller = _wait.Poller()
+    self.poller = _poller.Poller()
     self.map = {}
 
 

@@ -28,6 +28,7 @@ WLAN_CONNECT = const(16)
 WLAN_DISCONNECT = const(17)
 WLAN_STATUS = const(18)
 RESOLVE = const(19)
+WLAN_RECONNECTS = const(20)
 
 FD = int(sys.argv[1])
 _link = open(FD, "r+b")

@@ -3,7 +3,6 @@
 # Timer callbacks run where the board's code waits: in asyncio, in time.sleep*, in machine.idle. All waiting is one
 # poll() with the right timeout, so an idle board uses no processor time.
 
-import io
 import select
 
 import _builtin
@@ -42,7 +41,7 @@ def run_due():
             timer.fire(now)
 
 
-def _limit(ms):
+def limit(ms):
     # The milliseconds to wait: ms (below 0: for ever), or less if a timer is due before.
     if timers:
         now = world_us()
@@ -64,45 +63,5 @@ def wait(ms):
         left = ms - ticks_diff(ticks_ms(), start)
         if left <= 0:
             return
-        if _idle.poll(_limit(left)):
+        if _idle.poll(limit(left)):
             _host.lost()
-
-
-class Poller:
-    # What asyncio uses in place of select.poll(). Objects without a file descriptor (ThreadSafeFlag) would make the
-    # real one wake up a thousand times a second; only a timer can change them here, so they are asked after timers.
-    def __init__(self):
-        self.poll = select.poll()
-        self.poll.register(_host.FD, select.POLLIN)
-        self.soft = {}
-        self.ready = []
-
-    def register(self, stream, mask):
-        if isinstance(stream, io.IOBase):
-            self.soft[id(stream)] = (stream, mask)
-        else:
-            self.poll.register(stream, mask)
-
-    modify = register
-
-    def unregister(self, stream):
-        if not self.soft.pop(id(stream), None):
-            self.poll.unregister(stream)
-
-    def ipoll(self, ms):
-        ready = self.ready
-        ready.clear()
-        while True:
-            run_due()
-            for stream, mask in self.soft.values():
-                event = stream.ioctl(3, mask)
-                if event:
-                    ready.append((stream, event))
-            for stream, event in self.poll.ipoll(0 if ready else _limit(ms)):
-                if stream == _host.FD:
-                    _host.lost()
-                else:
-                    ready.append((stream, event))
-            # asyncio asks to wait for ever only if nothing but a stream can wake it, and then must be given one.
-            if ready or ms >= 0:
-                return ready

@@ -1,6 +1,6 @@
 # network as on the ESP32: the station side of Wi-Fi. The access point is the emulator's.
 
-from struct import unpack
+from struct import pack, unpack
 
 import _host
 import machine
@@ -65,10 +65,12 @@ class WLAN:
 
     def config(self, what=None, **settings):
         if what is None:
-            for name in settings:
-                if name not in ("pm", "reconnects", "txpower", "channel"):
+            for name, value in settings.items():
+                if name == "reconnects":
+                    _host.call(_host.WLAN_RECONNECTS, pack("<h", value))
+                elif name not in ("pm", "txpower", "channel"):
                     raise ValueError("unknown config param")
-            self._settings.update(settings)
+                self._settings[name] = value
         elif what == "mac":
             return machine.unique_id()
         elif what == "rssi":
