@@ -335,7 +335,7 @@ def tls_context(authority):
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.verify_mode = ssl.CERT_REQUIRED
-    context.load_verify_locations(authority)
+    context.load_verify_locations(cadata=authority)
     return context
 
 
