@@ -161,7 +161,7 @@ def encode(value, limit=4096):
 
 
 class Reader:
-    """Reads items from bytes of at most `max_size`, one call an item, and copies nothing.
+    """Reads items from bytes of at most `max_size`, one call an item, copying nothing; `at` is the next byte's place.
 
     Each method reads one item, or one head, of the kind it is named after; it raises CborError if another kind is
     there, if the encoding is not the deterministic one, or if the bytes end early. After an error the reader is of no

@@ -79,7 +79,9 @@ def load(nvs):
 def create(nvs, urandom):
     """Make a new key pair, store it in NVS in the place of any other, and return it.
 
-    `urandom(32)` gives 32 random bytes. Raises StoredKeyError if NVS does not give back what was stored.
+    `urandom(32)` gives 32 random bytes. On an ESP32 os.urandom is a true random source only while the radio is on
+    (ESP-IDF, random number generation), so activate Wi-Fi first. Raises StoredKeyError if NVS does not give back what
+    was stored.
     """
     while True:
         d = urandom(32)
@@ -94,8 +96,3 @@ def create(nvs, urandom):
     if stored is None or stored.kid != pair.kid:
         raise StoredKeyError("NVS did not keep the new key")
     return pair
-
-
-def load_or_create(nvs, urandom):
-    """The key pair in NVS; at first boot a new one. Raises as `load` and `create` do."""
-    return load(nvs) or create(nvs, urandom)

@@ -39,7 +39,7 @@ def boot(random, *arguments):
     global nvs, key
     if arguments:
         nvs = Nvs(*arguments)
-    key = keys.load_or_create(nvs, draws(random))
+    key = keys.load(nvs) or keys.create(nvs, draws(random))
     return (nvs.blob, key.x, key.y, key.kid)
 
 def shown():
