@@ -1,4 +1,4 @@
-"""The board's MQTT client in a MicroPython process, driven line by line; and a broker of raw sockets that does wrong."""
+"""The board's MQTT client in a MicroPython process, driven line by line; and a broker made of raw sockets."""
 
 from __future__ import annotations
 

@@ -1,0 +1,146 @@
+"""config.json: what is accepted, and that every error names its field."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from boardrunner import BoardError, BoardProcess
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+GOOD: dict[str, Any] = {
+    "version": 1,
+    "wifi": [{"ssid": "home", "password": "secret-enough"}],
+    "broker": {"host": "10.0.0.2", "port": 8883, "tls": True, "ca": "/ca.der", "password": "", "keepalive_s": 60},
+    "link_key": "ab" * 64,
+    "sensors": [{"type": "bme280", "name": "", "i2c": 0, "scl": 22, "sda": 21, "address": 118}],
+    "sample_s": 3600,
+    "batch": {"samples": 6, "age_s": 21600},
+    "resend_s": 30,
+}
+
+_SETUP = """
+import json
+from trig import config
+def check(text):
+    c = config.check(json.loads(text))
+    c["link_key"] = c["link_key"].hex()
+    return json.dumps(c)
+"""
+
+
+@pytest.fixture(scope="module")
+def board() -> Iterator[BoardProcess]:
+    with BoardProcess(_SETUP, heap="600k") as process:
+        yield process
+
+
+def _check(board: BoardProcess, config: Any) -> Any:
+    return json.loads(str(board.call("check", json.dumps(config))))
+
+
+def test_good_configuration_is_returned_as_it_is(board: BoardProcess) -> None:
+    assert _check(board, GOOD) == GOOD
+
+
+def test_defaults(board: BoardProcess) -> None:
+    short = {
+        "version": 1,
+        "wifi": [{"ssid": "home"}],
+        "broker": {"host": "gateway.local", "ca": "/ca.der"},
+        "link_key": "ab" * 64,
+        "sensors": [{"type": "bme280", "scl": 22, "sda": 21}],
+    }
+    full = _check(board, short)
+    assert full["broker"]["port"] == 8883 and full["broker"]["tls"] is True
+    assert full["sample_s"] == 3600 and full["batch"] == {"samples": 6, "age_s": 21600}
+
+
+def _at(config: Any, path: list[Any], value: Any) -> Any:
+    changed = copy.deepcopy(config)
+    place = changed
+    for step in path[:-1]:
+        place = place[step]
+    if value is ...:
+        del place[path[-1]]
+    else:
+        place[path[-1]] = value
+    return changed
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "named"),
+    [
+        (["version"], 2, "version"),
+        (["version"], ..., "version: missing"),
+        (["wifi"], [], "wifi"),
+        (["wifi"], {}, "wifi"),
+        (["wifi", 0, "ssid"], "", "wifi[0].ssid"),
+        (["wifi", 0, "ssid"], 5, "wifi[0].ssid"),
+        (["wifi", 0, "password"], "short", "wifi[0].password"),
+        (["broker"], ..., "broker: missing"),
+        (["broker", "port"], 0, "broker.port"),
+        (["broker", "port"], 65536, "broker.port"),
+        (["broker", "port"], True, "broker.port"),
+        (["broker", "port"], 1.5, "broker.port"),
+        (["broker", "tls"], 1, "broker.tls"),
+        (["broker", "ca"], "", "broker.ca"),
+        (["broker", "user"], "x", "broker.user: no such field"),
+        (["link_key"], "ab", "link_key"),
+        (["link_key"], "zz" * 64, "link_key"),
+        (["sensors"], [], "sensors"),
+        (["sensors", 0], 7, "sensors[0]"),
+        (["sensors", 0, "type"], "sht4x", "sensors[0].type"),
+        (["sensors", 0, "type"], ["bme280"], "sensors[0].type"),
+        (["sensors", 0, "address"], 0x75, "sensors[0].address"),
+        (["sensors", 0, "name"], "two words", "sensors[0].name"),
+        (["sensors"], GOOD["sensors"] * 2, "sensors[1].name: used twice"),
+        (["sample_s"], 0, "sample_s"),
+        (["batch", "samples"], 256, "batch.samples"),
+        (["resend_s"], "30", "resend_s"),
+        (["typo"], 1, "typo: no such field"),
+    ],
+)
+def test_error_names_the_field(board: BoardProcess, path: list[Any], value: Any, named: str) -> None:
+    with pytest.raises(BoardError) as caught:
+        _check(board, _at(GOOD, path, value))
+    assert caught.value.kind == "ConfigError"
+    assert named in caught.value.text
+
+
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**31), 2**31) | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(sorted(GOOD)), inner, max_size=4),
+    max_leaves=8,
+)
+_PATHS = [["wifi"], ["wifi", 0], ["broker"], ["broker", "host"], ["sensors"], ["sensors", 0], ["batch"], ["link_key"]]
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.sampled_from(_PATHS), _JSON)
+def test_nothing_but_config_error_comes_out(board: BoardProcess, path: list[Any], value: Any) -> None:
+    try:
+        _check(board, _at(GOOD, path, value))
+    except BoardError as error:
+        assert error.kind == "ConfigError", error
+
+
+@settings(max_examples=100, deadline=None)
+@given(_JSON)
+def test_any_json_is_checked(board: BoardProcess, value: Any) -> None:
+    with pytest.raises(BoardError) as caught:
+        _check(board, value)
+    assert caught.value.kind == "ConfigError"
+
+
+def test_unreadable_files(board: BoardProcess, tmp_path: Any) -> None:
+    (tmp_path / "broken.json").write_text("{")
+    (tmp_path / "large.json").write_text(" " * 9000)
+    for name, word in (("absent", "cannot be read"), ("broken.json", "not JSON"), ("large.json", "more than")):
+        with pytest.raises(BoardError) as caught:
+            board.call("trig.config.load", str(tmp_path / name))
+        assert caught.value.kind == "ConfigError" and word in caught.value.text
