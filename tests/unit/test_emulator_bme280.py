@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
 from trigpoint_tools.emulator.errors import HardwareError
 from trigpoint_tools.emulator.i2c import I2CBus, NakError, transfer
 from trigpoint_tools.emulator.parts.bme280 import (

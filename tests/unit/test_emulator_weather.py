@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
 from trigpoint_tools.emulator.errors import EmulatorError
 from trigpoint_tools.emulator.weather import STATIONS, NoWeatherError, Sample, Weather
 

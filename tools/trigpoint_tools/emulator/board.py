@@ -218,12 +218,12 @@ class EmulatedBoard:
             return None
 
     def wait_for(self, text: str, timeout: float = 30) -> None:
-        """Wait until a line with `text` is on the console.
+        """Wait until the console shows a line with `text` since the board was last switched on.
 
         Raises:
             BoardError: none came in time.
         """
-        if not self._console.wait_for(lambda lines: any(text in line for line in lines), timeout):
+        if not self._console.wait_for(text, timeout):
             raise BoardError(f"no line with {text!r} within {timeout} s", "\n".join(self.console[-20:]))
 
     def wifi(self, up: bool) -> None:
@@ -252,6 +252,7 @@ class EmulatedBoard:
         lock = _lock(self.directory)
         self._once = code is not None
         self._output.clear()
+        self._console.mark()
         for sensor in self.sensors:
             sensor.power_on()
         self._soc.reset(ResetCause.POWER_ON, code)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable
+from itertools import islice
 
 
 class Console:
@@ -18,8 +18,17 @@ class Console:
     def __init__(self, lines: int = 2000, longest: int = 10_000) -> None:
         self._lines: deque[str] = deque(maxlen=lines)
         self._partial = b""
+        self._since_mark = 0
         self._longest = longest
         self._changed = threading.Condition()
+
+    def mark(self) -> None:
+        """Let `wait_for` look only at what comes from now on."""
+        with self._changed:
+            if self._partial:
+                self._lines.append(self._text(self._partial))
+            self._partial = b""
+            self._since_mark = 0
 
     def write(self, data: bytes) -> None:
         """Take output as it comes."""
@@ -27,6 +36,7 @@ class Console:
             *complete, self._partial = (self._partial + data).split(b"\n")
             for line in complete:
                 self._lines.append(self._text(line))
+                self._since_mark += 1
             self._partial = self._partial[: self._longest]
             self._changed.notify_all()
 
@@ -35,12 +45,14 @@ class Console:
         with self._changed:
             return [*self._lines, *([self._text(self._partial)] if self._partial else [])]
 
-    def wait_for(self, wanted: Callable[[list[str]], bool], timeout: float) -> bool:
-        """Wait until the lines are as wanted; return whether they are."""
+    def wait_for(self, text: str, timeout: float) -> bool:
+        """Wait until a line since the mark contains `text`; return whether one does."""
         with self._changed:
-            return self._changed.wait_for(
-                lambda: wanted([*self._lines, *([self._text(self._partial)] if self._partial else [])]), timeout
-            )
+            return self._changed.wait_for(lambda: self._shows(text), timeout)
+
+    def _shows(self, text: str) -> bool:
+        newest = islice(reversed(self._lines), self._since_mark)
+        return text in self._text(self._partial) or any(text in line for line in newest)
 
     def _text(self, line: bytes) -> str:
         return line.rstrip(b"\r").decode("utf-8", "replace")[: self._longest]

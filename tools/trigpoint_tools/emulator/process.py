@@ -72,6 +72,11 @@ class BoardProcess:
         await asyncio.gather(self._serve(reader, writer), self._listen(printed))
         return await loop.run_in_executor(None, self._process.wait)
 
+    @property
+    def pid(self) -> int | None:
+        """The process's id, None before it has started."""
+        return None if self._process is None else self._process.pid
+
     def interrupt(self) -> None:
         """Press Ctrl-C."""
         self._signal(signal.SIGINT)
