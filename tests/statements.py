@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import sqlite3
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
-from trigpoint.wire import keys, statement
+from cryptography.hazmat.primitives.asymmetric.utils import Prehashed, decode_dss_signature
+from trigpoint.wire import keys, permit, statement
 from trigpoint.wire.keys import PublicKey
+from trigpoint.wire.permit import Permit
 from trigpoint.wire.statement import NO_PREV, Reading
 
 BASE_TIME = 1_700_000_000
@@ -76,6 +79,14 @@ class TestBoard:
         self.prev = statement.parse(raw).entry
         self.next_seq += 1
         return raw
+
+
+def sign_permit(board: TestBoard, chain_id: int, registry: bytes, owner: bytes) -> Permit:
+    """Return a permit as the board's firmware would sign it, void after 2100."""
+    bare = Permit(owner, board.public.x, board.public.y, bytes(32), 4_102_444_800, bytes(32), bytes(32))
+    digest = permit.digest(chain_id, registry, bare)
+    r, s = decode_dss_signature(board.key.sign(digest, ec.ECDSA(Prehashed(hashes.SHA256()))))
+    return replace(bare, r=r.to_bytes(32, "big"), s=min(s, keys.ORDER - s).to_bytes(32, "big"))
 
 
 def spoil_signature(raw: bytes) -> bytes:

@@ -1,5 +1,6 @@
-"""Gives the tests of this folder their brokers."""
+"""Gives the tests of this folder their brokers and their chain."""
 
+from anvil import _deployed, anvil, contracts
 from brokers import broker, embedded_broker, mosquitto
 
-__all__ = ["broker", "embedded_broker", "mosquitto"]
+__all__ = ["_deployed", "anvil", "broker", "contracts", "embedded_broker", "mosquitto"]
