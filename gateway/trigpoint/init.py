@@ -116,8 +116,12 @@ def record_contracts(path: Path, device_registry: str, transparency_log: str, de
 
 
 def _render(answers: Answers) -> str:
-    # A JSON string of printable text is a TOML basic string, and JSON's true, false and numbers are TOML's.
-    quoted = {name: json.dumps(value, ensure_ascii=False) for name, value in vars(answers).items() if name != "world"}
+    # A JSON string is a TOML basic string, but for DEL, which only TOML wants escaped; booleans and numbers are equal.
+    quoted = {
+        name: json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+        for name, value in vars(answers).items()
+        if name != "world"
+    }
     text = _TEMPLATE.format_map(quoted)
     if answers.world is not None:
         origin, real_origin, speed = answers.world
