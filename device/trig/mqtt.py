@@ -101,7 +101,7 @@ class Client:
         self._stream = None
         self._broken = None
         self._session_present = False
-        self._sent_at = self._received_at = self._partial_at = self._pinged_at = 0
+        self._sent_at = self._received_at = self._partial_at = self._pinged_at = time.ticks_ms()
         self.up = asyncio.Event()
         self.session = 0
         self.error = ""
@@ -140,9 +140,9 @@ class Client:
         self._receiver.reset()
         self._stream = await asyncio.wait_for_ms(self._open_stream(), self._response_ms)
         try:
-            self._received_at = self._sent_at = time.ticks_ms()
+            began = self._received_at = self._sent_at = time.ticks_ms()
             await self._send(self._connect_bytes)
-            if await self._receive(time.ticks_ms()) != CONNACK:
+            if await self._receive(began) != CONNACK:
                 raise MqttError("first packet is not CONNACK")
             if self._receiver.code:
                 raise connack_error(self._receiver.code)

@@ -120,6 +120,7 @@ class Uplink:
         self._topic = statement_topic(kid)
         self._ack_topic = ack_topic(kid)
         self._window = Window(resend_s * 1000)
+        self._idle_ms = min(resend_s * 1000, _IDLE_MS)
         self._buffer = memoryview(buffer)
         self._news = asyncio.Event()
         self._session = 0
@@ -139,7 +140,7 @@ class Uplink:
         while True:
             moved()
             if not client.up.is_set():
-                await _for_a_while(client.up)
+                await self._wait(client.up)
                 continue
             now = time.ticks_ms()
             if client.session != self._session:
@@ -150,7 +151,7 @@ class Uplink:
             oldest, acked = journal.oldest, journal.acked
             seq = self._window.choose(oldest, acked, journal.next_seq, now)
             if seq is None:
-                await _for_a_while(self._news)
+                await self._wait(self._news)
                 continue
             try:
                 length = journal.read(seq, self._buffer)
@@ -189,17 +190,17 @@ class Uplink:
         self._news.set()
         return self._clock.adjust(time_ms, sent, self._clock.seconds())
 
+    async def _wait(self, event):
+        """Wait for the event, but look at the window again in time to send something again."""
+        try:
+            await asyncio.wait_for_ms(event.wait(), self._idle_ms)
+        except asyncio.TimeoutError:
+            pass
+
     def _sent_at(self, seq):
         """When the acked statement first went out; for one from before this power-on, the earliest it can have been."""
         recent = self._highest_sent - _WIDTH < seq <= self._highest_sent
         return self._sent[seq % _WIDTH] if recent else 0
-
-
-async def _for_a_while(event):
-    try:
-        await asyncio.wait_for_ms(event.wait(), _IDLE_MS)
-    except asyncio.TimeoutError:
-        pass
 
 
 def statement_topic(kid):
