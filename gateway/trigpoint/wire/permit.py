@@ -45,36 +45,19 @@ class Permit:
         _word(self.deadline, "deadline")
 
 
-def digest(chain_id: int, registry: bytes, permit: Permit) -> bytes:
-    """Return the 32-byte digest that the board signs; the permit's r and s have no part in it.
+def message(chain_id: int, registry: bytes, permit: Permit) -> bytes:
+    """Return the bytes whose SHA-256 the board signs: the ABI encoding of tag and fields, but r and s.
+
+    All types are static, so the words stand one after the other.
 
     Args:
         chain_id: EIP-155 chain id.
         registry: address of the DeviceRegistry, 20 bytes.
-        permit: the other fields.
+        permit: the other fields; its r and s have no part in it.
 
     Raises:
         WireError: `shape`, if registry is not 20 bytes or chain_id not a uint256.
     """
-    return hashlib.sha256(_message(chain_id, registry, permit)).digest()
-
-
-def verify(chain_id: int, registry: bytes, permit: Permit) -> bool:
-    """Tell whether the permit's own key signed it for this chain and registry, with low s.
-
-    Raises:
-        WireError: `shape`, as `digest`.
-    """
-    message = _message(chain_id, registry, permit)
-    try:
-        key = PublicKey(permit.x, permit.y)
-    except WireError:
-        return False
-    return key.verify(permit.r + permit.s, message)
-
-
-def _message(chain_id: int, registry: bytes, permit: Permit) -> bytes:
-    """Return the ABI encoding: static types only, so the words stand one after the other."""
     if len(registry) != 20:
         raise WireError("shape", "registry", f"{len(registry)} bytes, 20 wanted")
     return b"".join(
@@ -89,6 +72,25 @@ def _message(chain_id: int, registry: bytes, permit: Permit) -> bytes:
             _word(permit.deadline, "deadline"),
         )
     )
+
+
+def digest(chain_id: int, registry: bytes, permit: Permit) -> bytes:
+    """Return the 32-byte SHA-256 of `message`, with the same arguments and errors: what the board signs."""
+    return hashlib.sha256(message(chain_id, registry, permit)).digest()
+
+
+def verify(chain_id: int, registry: bytes, permit: Permit) -> bool:
+    """Tell whether the permit's own key signed it for this chain and registry, with low s.
+
+    Raises:
+        WireError: `shape`, as `message`.
+    """
+    signed = message(chain_id, registry, permit)
+    try:
+        key = PublicKey(permit.x, permit.y)
+    except WireError:
+        return False
+    return key.verify(permit.r + permit.s, signed)
 
 
 def _word(number: int, field: str) -> bytes:
