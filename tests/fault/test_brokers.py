@@ -1,11 +1,17 @@
 """The whole way from a board's publish to its ack, over real brokers, and what happens when they go away."""
 
+import datetime
+import ipaddress
 import time
 
 import pytest
 from boardclient import BoardClient
 from brokers import free_port, make_mosquitto
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 from intake import Intake, rows
 from statements import TestBoard, enrol, spoil_signature
 from trigpoint.clock import SystemClock
@@ -161,3 +167,58 @@ def test_a_broker_that_is_not_there_or_not_willing_is_told_in_one_line(tmp_path)
         strict.stop()
     with pytest.raises(OperatorError, match=r"broker\.ca"):
         start(strict.port, tls=True, ca=tmp_path / "no.pem")
+
+
+def certificates(directory):
+    """Make an authority and a certificate for 127.0.0.1; return their PEM files and the certificate's key file."""
+    now = datetime.datetime.now(datetime.UTC)
+    authority_key, server_key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
+
+    def issue(name, key, alternative, *, authority):
+        issuer = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "authority")])
+        builder = (
+            x509.CertificateBuilder()
+            .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]))
+            .issuer_name(issuer)
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - datetime.timedelta(days=1))
+            .not_valid_after(now + datetime.timedelta(days=1))
+            .add_extension(x509.BasicConstraints(ca=authority, path_length=None), critical=True)
+        )
+        if alternative:
+            address = x509.IPAddress(ipaddress.ip_address(alternative))
+            builder = builder.add_extension(x509.SubjectAlternativeName([address]), critical=False)
+        path = directory / f"{name}.pem"
+        path.write_bytes(builder.sign(authority_key, hashes.SHA256()).public_bytes(Encoding.PEM))
+        return path
+
+    key_file = directory / "server.key"
+    key_file.write_bytes(server_key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    key_file.chmod(0o644)
+    return (
+        issue("authority", authority_key, None, authority=True),
+        issue("server", server_key, "127.0.0.1", authority=False),
+        key_file,
+    )
+
+
+def test_tls_is_verified_against_the_name_and_the_authority(tmp_path):
+    authority, server, key = certificates(tmp_path)
+    broker = make_mosquitto(tmp_path, f"certfile {server}\nkeyfile {key}\n")
+    broker.start()
+
+    def session(**more):
+        settings = Broker(**{"host": "127.0.0.1", "port": broker.port, "ca": authority, **more})
+        return Session(settings, SystemClock(), lambda delivery: None, lambda error: None)
+
+    try:
+        good = session()
+        good.start()
+        good.stop()
+        with pytest.raises(OperatorError, match="no trusted TLS connection to the broker"):
+            session(ca=None).start()
+        with pytest.raises(OperatorError, match="Hostname mismatch"):
+            session(host="localhost").start()
+    finally:
+        broker.stop()
