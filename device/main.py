@@ -2,7 +2,7 @@
 
 import gc
 
-for name in ("p256", "journal", "mqtt", "cbor", "app"):
+for name in ("p256", "journal", "mqtt", "cbor", "sensors.bme280", "app"):
     __import__("trig." + name)
     gc.collect()
 
