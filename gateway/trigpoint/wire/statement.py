@@ -122,11 +122,11 @@ _HEADER: _Grammar = (
 _MAP = ("record", rb"(?:\xa3|(?P<timed>\xa4))")
 _MAP_WITH_BASE = ("record", rb"(?:\xa4|(?P<timed>\xa5))")
 # Neither alphabet holds the key that follows, so a text ends where its alphabet does; `_text` compares its length.
-_NAME = ("n", rb"\x00((?:[\x61-\x77]|\x78[\x18-\x40])[A-Za-z0-9][A-Za-z0-9\-:./_]{0,63})(?=\x01)")
-_UNIT = ("u", rb"\x01([\x61-\x70][\x20-\x7e]{1,16})(?=\x02)")
-_VALUE = (
+_NAME = ("n", rb"\x00(?:[\x61-\x77]|\x78[\x18-\x40])[A-Za-z0-9][A-Za-z0-9\-:./_]{0,63}(?=\x01)")
+_UNIT = ("u", rb"\x01[\x61-\x70][\x20-\x7e]{1,16}(?=\x02)")
+_EXPONENT = ("v", rb"\x02(?:\xc4\x82[\x00\x20-\x31])?")
+_MANTISSA = (
     "v",
-    rb"\x02(?:\xc4\x82([\x00\x20-\x31]))?"
     rb"([\x00-\x17\x20-\x37]|[\x18\x38][\x18-\xff]|[\x19\x39][\x01-\xff]."
     rb"|\x1a(?:[\x01-\x7f].|\x00[\x01-\xff])..|\x3a(?!\x7f\xff\xff\xff)(?:[\x01-\x7f].|\x00[\x01-\xff])..)",
 )
@@ -141,20 +141,27 @@ _TIME_BEFORE = (
 )
 _BASE_TIME = ("bt", rb"\x22(\x1a[\x10-\xff]...|\x1b\x00\x00\x00\x01....)")
 
-_FIRST_ABSOLUTE: _Grammar = (_MAP_WITH_BASE, _NAME, _UNIT, _VALUE, _TIME_AFTER, _BASE_TIME)
-_ABSOLUTE: _Grammar = (_MAP, _NAME, _UNIT, _VALUE, _TIME_AFTER)
-_RELATIVE: _Grammar = (_MAP, _NAME, _UNIT, _VALUE, _TIME_BEFORE)
+_KIND = (_NAME, _UNIT, _EXPONENT)
+_FIRST_ABSOLUTE: _Grammar = (_MAP_WITH_BASE, *_KIND, _MANTISSA, _TIME_AFTER, _BASE_TIME)
+_ABSOLUTE: _Grammar = (_MAP, *_KIND, _MANTISSA, _TIME_AFTER)
+_RELATIVE: _Grammar = (_MAP, *_KIND, _MANTISSA, _TIME_BEFORE)
 
 
 @cache
 def _compiled(grammar: _Grammar) -> re.Pattern[bytes]:
-    return re.compile(b"(" + b"".join(part for _, part in grammar) + b")", re.DOTALL)
+    return re.compile(b"".join(part for _, part in grammar), re.DOTALL)
+
+
+def _record_matcher(grammar: _Grammar) -> re.Pattern[bytes]:
+    """Compile a record's grammar with two groups more: all of the record, and its name, unit and exponent together."""
+    map_head, name, unit, exponent, *rest = [part for _, part in grammar]
+    return re.compile(b"(%b(%b%b%b)%b)" % (map_head, name, unit, exponent, b"".join(rest)), re.DOTALL)
 
 
 _MATCH_HEADER = _compiled(_HEADER)
-_MATCH_FIRST_ABSOLUTE = _compiled(_FIRST_ABSOLUTE)
-_MATCH_ABSOLUTE = _compiled(_ABSOLUTE)
-_MATCH_RELATIVE = _compiled(_RELATIVE)
+_MATCH_FIRST_ABSOLUTE = _record_matcher(_FIRST_ABSOLUTE)
+_MATCH_ABSOLUTE = _record_matcher(_ABSOLUTE)
+_MATCH_RELATIVE = _record_matcher(_RELATIVE)
 
 
 def parse(raw: bytes) -> Statement:
@@ -216,18 +223,11 @@ def _parse_pack(pack: bytes) -> tuple[int | None, tuple[Reading, ...]]:
     # findall skips what does not match, so all is records only if their lengths add up.
     if len(records) != count or sum([len(record[0]) for record in records]) != len(pack) - start:
         raise _pack_fault(pack, start, count)
-    return base_time, tuple(
-        [
-            Reading(
-                _text(name),
-                _text(unit),
-                _integer(mantissa),
-                _integer(exponent) if exponent else 0,
-                _integer(t) if t else 0,
-            )
-            for _, _, name, unit, exponent, mantissa, t in records
-        ]
-    )
+    readings = []
+    for _, _, kind, mantissa, t in records:
+        name, unit, exponent = _kind(kind)
+        readings.append(Reading(name, unit, _integer(mantissa), exponent, _integer(t) if t else 0))
+    return base_time, tuple(readings)
 
 
 def _integer(item: bytes) -> int:
@@ -237,12 +237,22 @@ def _integer(item: bytes) -> int:
 
 
 @lru_cache(maxsize=1_024)
-def _text(item: bytes) -> str:
-    """Return the text of an encoded text string; a gateway meets the same few names again and again."""
-    start = 2 if item[0] == 0x78 else 1
-    if len(item) - start != (item[1] if start == 2 else item[0] - 0x60):
-        raise WireError("shape", "readings", f"the text {item[start:].decode()!r} has not the length that it claims")
-    return item[start:].decode()
+def _kind(item: bytes) -> tuple[str, str, int]:
+    """Return name, unit and exponent of a record from their encoding; a gateway meets the same few again and again."""
+    name, end = _text(item, 1, b"\x01")
+    unit, end = _text(item, end + 1, b"\x02")
+    # After the key of v stands the value's number, or first 4([exponent, ...]): two bytes of heads and the exponent.
+    return name, unit, _integer(item[end + 3 :]) if len(item) > end + 1 else 0
+
+
+def _text(item: bytes, start: int, next_key: bytes) -> tuple[str, int]:
+    """Return the text string that starts there and has the next key after it, and where it ends."""
+    length, body = (item[start + 1], start + 2) if item[start] == 0x78 else (item[start] - 0x60, start + 1)
+    end = item.index(next_key, body)
+    text = item[body:end].decode()
+    if len(text) != length:
+        raise WireError("shape", "readings", f"the text {text!r} has not the length of {length} that it claims")
+    return text, end
 
 
 def _pack_fault(pack: bytes, position: int, count: int) -> WireError:
