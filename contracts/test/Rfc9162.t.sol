@@ -7,12 +7,8 @@ import {vm, within} from "./base/Vm.sol";
 
 /// @notice The library behind external functions: it reads proofs from calldata.
 contract Rfc9162Caller {
-    function leaf(bytes32 entry) external view returns (bytes32) {
+    function leaf(bytes32 entry) external pure returns (bytes32) {
         return Rfc9162.leaf(entry);
-    }
-
-    function node(bytes32 left, bytes32 right) external view returns (bytes32) {
-        return Rfc9162.node(left, right);
     }
 
     function inclusion(bytes32 leafHash, uint256 index, uint256 size, bytes32 root, bytes32[] calldata path)
@@ -44,9 +40,8 @@ contract Rfc9162Test {
         lib = new Rfc9162Caller();
     }
 
-    function testFuzz_hashesAreThoseOfTheRfc(bytes32 a, bytes32 b) external view {
-        vm.assertEq(lib.leaf(a), sha256(abi.encodePacked(hex"00", a)), "leaf");
-        vm.assertEq(lib.node(a, b), sha256(abi.encodePacked(hex"01", a, b)), "node");
+    function testFuzz_leafHashIsThatOfTheRfc(bytes32 entry) external view {
+        vm.assertEq(lib.leaf(entry), sha256(abi.encodePacked(hex"00", entry)), "leaf");
     }
 
     function test_everyInclusionProofHolds() external view {

@@ -10,11 +10,8 @@ interface Vm {
     function prank(address sender) external;
     function startPrank(address sender) external;
     function stopPrank() external;
-    function setEvmVersion(string calldata evm) external;
-    function etch(address target, bytes calldata code) external;
 
     // Expectations
-    function expectRevert(bytes4 selector) external;
     function expectRevert(bytes calldata revertData) external;
     function expectEmit(address emitter) external;
     function assertTrue(bool condition, string calldata message) external pure;
@@ -30,10 +27,6 @@ interface Vm {
     // Keys
     function signP256(uint256 privateKey, bytes32 digest) external pure returns (bytes32 r, bytes32 s);
     function publicKeyP256(uint256 privateKey) external pure returns (uint256 x, uint256 y);
-
-    // Deploying
-    function startBroadcast() external;
-    function stopBroadcast() external;
 }
 
 /// @dev Where Forge listens: the last 20 bytes of keccak256("hevm cheat code").
