@@ -43,12 +43,16 @@ class Guard:
         """Note that a part has moved."""
         self._moved_at[name] = time.ticks_ms()
 
+    def check(self):
+        """Feed the watchdog unless someone is late."""
+        self.late = late(self._moved_at, self._bounds, time.ticks_ms())
+        if self.late:
+            print("watchdog: not moving:", ", ".join(self.late))
+        else:
+            self._watchdog.feed()
+
     async def run(self):
-        """Feed the watchdog while nobody is late."""
+        """Check for ever, often enough for the watchdog."""
         while True:
-            self.late = late(self._moved_at, self._bounds, time.ticks_ms())
-            if self.late:
-                print("watchdog: not moving:", ", ".join(self.late))
-            else:
-                self._watchdog.feed()
+            self.check()
             await asyncio.sleep_ms(_FEED_MS)

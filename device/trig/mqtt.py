@@ -123,12 +123,12 @@ class Client:
             if time.ticks_diff(time.ticks_ms(), began) > _STEADY_MS:
                 backoff = _BACKOFF_MS
             gc.collect()
-            self._hurry.clear()
             try:
                 pause = backoff // 2 + random.getrandbits(16) * (backoff // 2) // 65535
                 await asyncio.wait_for_ms(self._hurry.wait(), pause)
             except asyncio.TimeoutError:
                 pass
+            self._hurry.clear()
             backoff = min(2 * backoff, _MAX_BACKOFF_MS)
 
     def hurry(self):

@@ -1,7 +1,7 @@
 """Keeps the board on a Wi-Fi network, the first of several that lets it in.
 
 Faults of the ESP32 driver that this steps round:
-- ``status()`` keeps telling of an earlier failure, so only ``isconnected()`` and our own time-out are believed.
+- ``status()`` goes on telling of an earlier failure: a failure is believed only after this attempt was seen under way.
 - ``connect()`` while the driver still tries, also on its own account, raises "Wifi Internal Error": the driver's own
   retries are switched off, every attempt starts with ``disconnect()``, and an error switches the radio off and on.
 """
@@ -14,7 +14,8 @@ _JOIN_MS = const(15000)
 _POLL_MS = const(100)
 _WATCH_MS = const(1000)
 _RADIO_MS = const(200)
-_PAUSE_MS = const(5000)
+_PAUSE_MS = const(3000)
+_CONNECTING = const(1001)
 
 
 class Wifi:
@@ -65,9 +66,14 @@ class Wifi:
             station.active(False)
             await asyncio.sleep_ms(_RADIO_MS)
             return False
+        under_way = False
         for _ in range(_JOIN_MS // _POLL_MS):
             if station.isconnected():
                 return True
+            connecting = station.status() == _CONNECTING
+            if under_way and not connecting:
+                break
+            under_way = under_way or connecting
             await asyncio.sleep_ms(_POLL_MS)
         self._leave()
         return False

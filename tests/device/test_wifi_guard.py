@@ -1,0 +1,131 @@
+"""Wi-Fi with a driver that has the ESP32's known faults, and the watchdog's condition."""
+
+from boardrunner import run
+
+_DRIVER = """
+import asyncio
+from trig.wifi import Wifi
+
+class Station:
+    # As the ESP32's driver: a second connect() while it tries raises, and status() tells of the last failure for ever.
+    def __init__(self, reachable):
+        self.reachable = reachable
+        self.on = False
+        self.trying = 0
+        self.ssid = None
+        self.lie = 201
+        self.calls = []
+        self.retries = True
+    def active(self, on):
+        self.on = on
+        self.trying = 0
+    def config(self, **settings):
+        assert self.on
+        self.retries = settings["reconnects"] != 0
+    def disconnect(self):
+        self.trying = 0
+        self.ssid = None
+        raise OSError("Wifi Not Started")
+    def connect(self, ssid, password):
+        assert self.on
+        if self.trying:
+            raise OSError("Wifi Internal Error")
+        self.calls.append(ssid)
+        self.wanted = (ssid, password)
+        self.trying = 3
+    def _step(self):
+        if self.trying:
+            self.trying -= 1
+            if not self.trying:
+                if self.reachable.get(self.wanted[0]) == self.wanted[1]:
+                    self.ssid = self.wanted[0]
+                else:
+                    self.lie = 202
+                    self.trying = 3 if self.retries else 0
+    def isconnected(self):
+        self._step()
+        return self.ssid is not None
+    def status(self, what=None):
+        if what == "rssi":
+            raise OSError
+        return 1001 if self.trying else 1010 if self.ssid else self.lie
+
+async def main(wifi, ms):
+    joined = []
+    task = asyncio.create_task(wifi.run(lambda: joined.append(wifi.ssid)))
+    await asyncio.sleep_ms(ms)
+    task.cancel()
+    try:
+        await task
+    except asyncio.CancelledError:
+        pass
+    return joined
+
+NETWORKS = [{"ssid": "first", "password": "password1"}, {"ssid": "second", "password": "password2"}]
+"""
+
+
+def test_networks_are_tried_in_order_and_the_link_is_watched() -> None:
+    run(
+        _DRIVER
+        + """
+station = Station({"second": "password2"})
+wifi = Wifi(station, NETWORKS)
+async def drop():
+    while station.ssid is None:
+        await asyncio.sleep_ms(20)
+    station.reachable["first"] = "password1"
+    station.ssid = None
+async def both():
+    asyncio.create_task(drop())
+    return await main(wifi, 2500)
+assert asyncio.run(both()) == ["second", "first"]
+assert station.calls == ["first", "second", "first"], station.calls
+assert wifi.joins == 2 and wifi.signal() is None
+"""
+    )
+
+
+def test_stale_failure_is_not_believed() -> None:
+    run(
+        _DRIVER
+        + """
+station = Station({"first": "password1"})
+assert asyncio.run(main(Wifi(station, NETWORKS), 800)) == ["first"]
+assert station.calls == ["first"]
+"""
+    )
+
+
+def test_watchdog_is_fed_only_while_everyone_moves() -> None:
+    run(
+        """
+import time
+from trig.guard import Guard, late
+
+assert late({"a": 0, "b": 500}, {"a": 1000, "b": 1000}, 1000) == []
+assert late({"a": 0, "b": 500}, {"a": 1000, "b": 1000}, 1001) == ["a"]
+
+class Dog:
+    fed = 0
+    def feed(self):
+        self.fed += 1
+
+NAMES = ("sampler", "signer", "uplink")
+
+def fed(moving):
+    dog = Dog()
+    guard = Guard(dog, {name: 50 for name in NAMES})
+    for _ in range(10):
+        for name in moving:
+            guard.moved(name)
+        guard.check()
+        time.sleep_ms(10)
+    return dog.fed, guard.late
+
+assert fed(NAMES) == (10, [])
+for idle in NAMES:
+    times, missing = fed([name for name in NAMES if name != idle])
+    assert 0 < times < 10 and missing == [idle], (idle, times, missing)
+"""
+    )
