@@ -131,7 +131,7 @@ def _render(answers: Answers) -> str:
 
 _TEMPLATE = """\
 # Trigpoint gateway. Relative paths start from the directory of this file.
-# After a change, restart the gateway: `trigpoint gateway run --config gateway.toml`.
+# After a change, stop the gateway and start it again: `trigpoint gateway run <this directory>`.
 
 # The database, and under public/ the files that anyone may fetch (checkpoint, tiles, trust.json).
 # Back this directory up: it is the only thing here besides keys/ that cannot be made again.

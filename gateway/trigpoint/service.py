@@ -36,7 +36,7 @@ from trigpoint.wire.trust import Trust
 
 _log = logging.getLogger(__name__)
 
-_PUBLISH_EVERY_S = 1.0
+_PUBLISH_EVERY_S = 5.0
 _CHAIN_BACK_OFF_MAX_S = 60.0
 _CHAIN_STOP_S = 5.0
 

@@ -41,7 +41,7 @@ class Intake:
 
 
 class KilledBeforeAck:
-    """Answers that never come: the process dies between commit and ack."""
+    """Replies that never come: the process dies between commit and ack."""
 
     def publish(self, topic: str, payload: bytes) -> None:
         os.kill(os.getpid(), signal.SIGKILL)

@@ -17,6 +17,7 @@ from trigpoint.wire.keys import PublicKey
 from trigpoint.wire.statement import MAX_SIZE, Statement, parse
 
 _TOPIC = re.compile(r"trig/1/([0-9a-f]{64})/s")
+_TOPIC_KEPT = 128
 _DETAIL = {
     Reason.UNKNOWN_BOARD: "the board is not active in the registry",
     Reason.GAP: "statements before this one are missing, and the board still holds them",
@@ -29,7 +30,7 @@ class Message:
     """What came from the broker.
 
     Attributes:
-        topic: as published; not trusted.
+        topic: its first 128 characters at most; not trusted.
         payload: its first 4,097 bytes at most.
         size: bytes of the whole payload.
         arrival_ms: the gateway's clock, milliseconds since 1970.
@@ -42,8 +43,8 @@ class Message:
 
     @classmethod
     def of(cls, topic: str, payload: bytes | bytearray, arrival_ms: int) -> Message:
-        """Keep of `payload` no more than is needed to see that it is too long."""
-        return cls(topic, bytes(payload[: MAX_SIZE + 1]), len(payload), arrival_ms)
+        """Keep of topic and payload no more than is needed to see that they are too long."""
+        return cls(topic[:_TOPIC_KEPT], bytes(payload[: MAX_SIZE + 1]), len(payload), arrival_ms)
 
 
 @dataclass(frozen=True)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import math
 import queue
 import sqlite3
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -31,9 +33,10 @@ BATCH_LENGTH = 256
 
 _RETRY_MIN_S, _RETRY_MAX_S = 0.5, 30.0
 _POLL_S = 0.25
+_REPORT_EVERY_S = 10.0
 
 
-class Answers(Protocol):
+class Replies(Protocol):
     """Where acks and confirmations go; `trigpoint.ingest.mqtt.Session` in the field."""
 
     def publish(self, topic: str, payload: bytes) -> None:
@@ -71,6 +74,8 @@ class Ingest:
         self._queue: queue.Queue[Delivery] = queue.Queue(QUEUE_LENGTH)
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
+        self._counts: Counter[str] = Counter()
+        self._reported = -math.inf
 
         @lru_cache(maxsize=8_192)
         def ack_key(board: PublicKey) -> bytes:
@@ -78,9 +83,9 @@ class Ingest:
 
         self._ack_key = ack_key
 
-    def start(self, answers: Answers) -> None:
-        """Begin to take messages; tell `answers` what came of them."""
-        self._thread = threading.Thread(target=self._run, args=(answers,), name="ingest", daemon=True)
+    def start(self, replies: Replies) -> None:
+        """Begin to take messages; tell `replies` what came of them."""
+        self._thread = threading.Thread(target=self._run, args=(replies,), name="ingest", daemon=True)
         self._thread.start()
 
     def receive(self, delivery: Delivery) -> None:
@@ -96,11 +101,13 @@ class Ingest:
         if self._thread is not None:
             self._thread.join()
 
-    def _run(self, answers: Answers) -> None:
+    def _run(self, replies: Replies) -> None:
         try:
             while not self._stopping.is_set():
-                if batch := self._next_batch():
-                    self._take(batch, answers)
+                batch = self._next_batch()
+                if batch:
+                    self._take(batch, replies)
+                self._report()
         except Exception as error:
             self._failed(error)
 
@@ -113,7 +120,7 @@ class Ingest:
                 batch.append(self._queue.get_nowait())
         return batch
 
-    def _take(self, batch: Sequence[Delivery], answers: Answers) -> None:
+    def _take(self, batch: Sequence[Delivery], replies: Replies) -> None:
         parsed = [read(delivery.message) for delivery in batch]
         delay_s = _RETRY_MIN_S
         while True:
@@ -130,25 +137,26 @@ class Ingest:
         if delay_s > _RETRY_MIN_S:
             _log.warning("database writes again, acks resume")
         for outcome in outcomes:
-            self._answer(outcome, answers)
+            self._reply(outcome, replies)
         for delivery in batch:
-            answers.confirm(delivery)
-        _report(outcomes)
+            replies.confirm(delivery)
+        self._count(outcomes)
 
-    def _answer(self, outcome: Outcome, answers: Answers) -> None:
+    def _reply(self, outcome: Outcome, replies: Replies) -> None:
         if outcome.key is not None and outcome.ack_seq is not None:
             sealed = ack.seal(self._ack_key(outcome.key), outcome.ack_seq, self._clock.now_ms())
-            answers.publish(f"trig/1/{outcome.key.kid.hex()}/a", sealed)
+            replies.publish(f"trig/1/{outcome.key.kid.hex()}/a", sealed)
 
+    def _count(self, outcomes: Sequence[Outcome]) -> None:
+        for outcome in outcomes:
+            self._counts[outcome.reason] += 1
+            if outcome.newly_flagged and outcome.key is not None:
+                _log.warning("board flagged: two histories under one key board=%s", outcome.key.kid.hex())
 
-def _report(outcomes: Sequence[Outcome]) -> None:
-    for outcome in outcomes:
-        if outcome.newly_flagged and outcome.key is not None:
-            _log.warning("board flagged: two histories under one key board=%s", outcome.key.kid.hex())
-    counts = Counter(str(outcome.reason) for outcome in outcomes)
-    refused = any(outcome.reason.is_refusal for outcome in outcomes)
-    _log.log(
-        logging.WARNING if refused else logging.DEBUG,
-        "batch stored %s",
-        " ".join(f"{reason}={number}" for reason, number in sorted(counts.items())),
-    )
+    def _report(self) -> None:
+        """Log what came, from time to time: one line for each message would let a stranger fill the disk."""
+        now = time.monotonic()
+        if self._counts and now - self._reported >= _REPORT_EVERY_S:
+            _log.info("messages %s", " ".join(f"{reason}={number}" for reason, number in sorted(self._counts.items())))
+            self._counts.clear()
+            self._reported = now

@@ -13,7 +13,6 @@ REJECTED_KEPT = 1_000
 EVIDENCE_KEPT = 100
 """Contradicting statements kept of each board. One proves the case; what comes after is only counted."""
 
-_TOPIC_KEPT = 128
 _RAW_KEPT = 4_096
 
 
@@ -134,7 +133,7 @@ def add_rejected(connection: sqlite3.Connection, rows: Iterable[RejectedRow]) ->
     """Keep refused messages, cut to a bounded size, and drop the oldest."""
     connection.executemany(
         "INSERT INTO rejected (reason, detail, topic, raw, size, arrival_ms) VALUES (?, ?, ?, ?, ?, ?)",
-        (row._replace(topic=row.topic[:_TOPIC_KEPT], raw=row.raw[:_RAW_KEPT]) for row in rows),
+        (row._replace(raw=row.raw[:_RAW_KEPT]) for row in rows),
     )
     connection.execute("DELETE FROM rejected WHERE id <= (SELECT max(id) FROM rejected) - ?", (REJECTED_KEPT,))
 
