@@ -1,11 +1,16 @@
-"""Shared by all tests: the folder `tests` on the import path, and the `--soak` option."""
+"""Shared by all tests: the folder `tests` on the import path, the `--soak` option, no deadline for Hypothesis."""
 
 import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 sys.path.insert(0, str(Path(__file__).parent))
+
+# Tests run side by side on machines of two cores, where a single example may have to wait for its turn.
+settings.register_profile("trigpoint", deadline=None)
+settings.load_profile("trigpoint")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
