@@ -42,6 +42,9 @@ def boot(random, *arguments):
     key = keys.load(nvs) or keys.create(nvs, draws(random))
     return (nvs.blob, key.x, key.y, key.kid)
 
+def remake(random, *arguments):
+    return keys.create(Nvs(*arguments), draws(random)).kid
+
 def shown():
     attributes = [getattr(key, name) for name in dir(key)]
     return [str(key), repr(key), "%s" % key, str(keys.__dict__)] + [str(value) for value in attributes]
@@ -107,6 +110,13 @@ def test_a_fault_does_not_replace_the_key(
         board.call("boot", [bytes(range(1, 33))], *arguments)
     assert error.value.kind == kind
     assert board.call("stored") == arguments[0]
+
+
+def test_a_new_key_is_read_back(board: BoardProcess) -> None:
+    old, new = bytes(range(1, 33)), bytes(range(2, 34))
+    assert isinstance(board.call("remake", [new], old), bytes)
+    with pytest.raises(BoardError, match="did not keep the new key"):
+        board.call("remake", [new], old, None, True)
 
 
 def test_shared_secret(board: BoardProcess) -> None:

@@ -1,6 +1,7 @@
 """P-256 on the board: its table, its refusals, and what a signature costs in memory."""
 
 import hashlib
+import hmac
 from collections.abc import Iterator
 
 import comb_table
@@ -45,7 +46,7 @@ def point(k: int) -> tuple[int, int]:
     return numbers.x, numbers.y
 
 
-def test_table_is_what_its_maker_says(board: BoardProcess) -> None:
+def test_table_is_what_its_maker_says() -> None:
     assert (DEVICE / "trig" / "p256_table.py").read_text() == comb_table.source()
     assert len(comb_table.entries()) == 4096
 
@@ -90,8 +91,6 @@ def test_addition_of_equal_and_opposite_points(board: BoardProcess, z: int) -> N
 
 def test_nonces_go_on_as_rfc6979_says(board: BoardProcess) -> None:
     # A nonce out of range comes once in 2^32: what follows the first is checked here, against section 3.2 step h.
-    import hmac
-
     d, digest = b"\x11" * 32, hashlib.sha256(b"again").digest()
     v, key = b"\x01" * 32, bytes(32)
     seed = d + (int.from_bytes(digest, "big") % N).to_bytes(32, "big")

@@ -123,6 +123,13 @@ def test_a_pack_takes_only_what_fits_a_statement(
     assert taken == 255 or len(encoded) > 3900 - (len(name) + len(unit) + 21) - 12 * taken - 12
 
 
+@pytest.mark.parametrize("length", range(24, 65))
+def test_the_bound_holds_at_the_widest(board: BoardProcess, length: int) -> None:
+    board.call("fill", "a" * length, "Cel", -(2**31) + 1, -18, SPAN)
+    encoded = board.call("encode", 2**33 - 1, None)
+    assert isinstance(encoded, bytes) and len(encoded) <= 3900
+
+
 def test_values_keep_their_resolution(board: BoardProcess) -> None:
     board.call("new")
     for mantissa, exponent in ((2150, -2), (2000, -2), (0, -1), (-5, -18)):

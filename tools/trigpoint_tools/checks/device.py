@@ -1,7 +1,8 @@
 """`python -m trigpoint_tools.checks.device`: what a compiler would say about the board's code.
 
 Three checks: types against the MicroPython stubs for the ESP32, compilation for each chip, and no floating-point
-number where readings become signed bytes. Exit code 0 if all hold, else 1 with one line per finding.
+number anywhere: a board's have 32 bits and would round what it signs. Exit code 0 if all hold, else 1 with one line
+per finding.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -22,20 +22,6 @@ BUILD = ROOT / "build" / "check"
 
 # mpy-cross's name for an instruction set, and the chips that have it.
 TARGETS = {"xtensawin": "ESP32, S2, S3", "rv32imc": "C3, C6"}
-
-# The modules between a sensor's registers and the signed bytes: a board's 32-bit floats would round a reading there.
-INTEGERS_ONLY = (
-    "sensors",
-    "senml.py",
-    "cbor.py",
-    "cose.py",
-    "statement.py",
-    "permit.py",
-    "p256.py",
-    "hkdf.py",
-    "keys.py",
-    "signer.py",
-)
 
 _STUBS = ("micropython-esp32-stubs", "micropython-stdlib-stubs")
 # What a stub leaves out although the firmware has it: file, text, text with what is missing.
@@ -145,27 +131,18 @@ def compile_findings(files: list[Path], target: str | None) -> tuple[list[str], 
 
 
 def float_findings(device: Path) -> list[str]:
-    """Return one line for each float, true division, or import of `math` on the way from a register to a signature."""
+    """Return one line for each float, true division, or import of `math` in the board's code."""
     findings = []
-    for file in _integers_only(device):
+    for file in sorted(device.rglob("*.py")):
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"), str(file))):
             what = _floating(node)
             if what:
-                findings.append(f"{_shown(file)}:{getattr(node, 'lineno', 0)}: {what}: integers only here")
+                findings.append(f"{_shown(file)}:{getattr(node, 'lineno', 0)}: {what}: a board counts in integers")
     return findings
 
 
 def _shown(file: Path) -> Path:
     return file.relative_to(ROOT) if file.is_relative_to(ROOT) else file
-
-
-def _integers_only(device: Path) -> Iterator[Path]:
-    for name in INTEGERS_ONLY:
-        path = device / "trig" / name
-        if path.is_dir():
-            yield from sorted(path.rglob("*.py"))
-        elif path.exists():
-            yield path
 
 
 def _floating(node: ast.AST) -> str | None:
