@@ -78,8 +78,6 @@ class EmulatedBoard:
         self._process: BoardProcess | None = None
         self._life: asyncio.Task[int] | None = None
         self._next_boot: ResetCause | None = None
-        self._listening = False
-        self._ctrl_c = False
 
     @classmethod
     def create(
@@ -198,8 +196,13 @@ class EmulatedBoard:
         Raises:
             BoardError: it did not end in time; its power was cut.
         """
-        self._host.loop.call_soon_threadsafe(self._press_ctrl_c)
-        if self.wait(timeout) is None:
+        if self._process is None or not self.alive:
+            return
+        for press, patience in ((self._process.interrupt, timeout / 2), (self._process.interrupt_now, timeout / 2)):
+            self._host.loop.call_soon_threadsafe(press)
+            if self.wait(patience) is not None:
+                break
+        else:
             self.cut()
             raise BoardError(f"the board did not stop within {timeout} s of Ctrl-C", "\n".join(self.console[-20:]))
 
@@ -263,7 +266,6 @@ class EmulatedBoard:
         with lock:
             while True:
                 self._next_boot = None
-                self._listening = self._ctrl_c = False
                 self._process = BoardProcess(
                     self._micropython, self._heap, self.directory / _IMAGE, self._answer, self._print
                 )
@@ -287,10 +289,6 @@ class EmulatedBoard:
             if kind == Kind.RESOLVE:
                 return reply(await self._resolve(payload))
             answer = self._soc.answer(kind, payload)
-            if kind == Kind.BOOT:
-                self._listening = True
-                if self._ctrl_c:
-                    self._press_ctrl_c()
             if kind == Kind.WATCHDOG_START:
                 self._watch(self._process)
             return reply(answer)
@@ -307,13 +305,6 @@ class EmulatedBoard:
         except OSError:
             raise HardwareError(_NOT_RESOLVED) from None
         return port.to_bytes(2, "little")
-
-    def _press_ctrl_c(self) -> None:
-        # MicroPython takes Ctrl-C only once it has set itself up: before the board's first request it would be lost.
-        if self._process is not None and self._listening:
-            self._process.interrupt()
-        else:
-            self._ctrl_c = True
 
     def _restart(self, cause: ResetCause) -> None:
         self._next_boot = cause

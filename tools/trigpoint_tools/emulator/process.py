@@ -11,7 +11,7 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
-from trigpoint_tools.emulator.wire import Kind, RequestReader, WireFormatError
+from trigpoint_tools.emulator.wire import INTERRUPT, Kind, RequestReader, WireFormatError
 
 _LAUNCHER = Path(__file__).parent / "hardware" / "launch.py"
 
@@ -42,6 +42,8 @@ class BoardProcess:
         self._answer = answer
         self._output = output
         self._process: subprocess.Popen[bytes] | None = None
+        self._writer: asyncio.StreamWriter | None = None
+        self._interrupted = False
 
     async def run(self, lock: int) -> int:
         """Run the process to its end; return the exit code, negative for a signal.
@@ -68,8 +70,10 @@ class BoardProcess:
         loop = asyncio.get_running_loop()
         printed = asyncio.StreamReader()
         await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(printed), self._process.stdout)
-        reader, writer = await asyncio.open_connection(sock=ours)
-        await asyncio.gather(self._serve(reader, writer), self._listen(printed))
+        reader, self._writer = await asyncio.open_connection(sock=ours)
+        if self._interrupted:
+            self._writer.write(INTERRUPT)
+        await asyncio.gather(self._serve(reader, self._writer), self._listen(printed))
         return await loop.run_in_executor(None, self._process.wait)
 
     @property
@@ -78,7 +82,14 @@ class BoardProcess:
         return None if self._process is None else self._process.pid
 
     def interrupt(self) -> None:
-        """Press Ctrl-C."""
+        """Press Ctrl-C: KeyboardInterrupt where the board's code next waits or uses its hardware."""
+        if self._writer is None:
+            self._interrupted = True
+        elif not self._writer.is_closing():
+            self._writer.write(INTERRUPT)
+
+    def interrupt_now(self) -> None:
+        """Raise KeyboardInterrupt at once, whatever it may break: for code that never waits."""
         self._signal(signal.SIGINT)
 
     def kill(self) -> None:

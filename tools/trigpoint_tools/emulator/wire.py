@@ -1,9 +1,13 @@
 """The wire between a board's process and the emulator: requests and replies as bytes, no I/O.
 
     request: kind (1 byte), length (2 bytes, little endian), payload
-    reply:   length (2 bytes, little endian), status (1 byte: 0 well, 1 error), payload
+    reply:   length (2 bytes, little endian), status (1 byte: 0 well, 1 error, 2 Ctrl-C), payload
 
-The board asks, the emulator answers each request with one reply, in order. The board's side is `hardware/_host.py`.
+The board asks, the emulator answers each request with one reply, in order. Ctrl-C comes unasked, between replies, and
+has no payload. It is not sent as SIGINT, because the Unix port raises KeyboardInterrupt in the signal handler: at any
+machine instruction, even with the heap's lock held, where an ESP32 raises it between two bytecodes.
+
+The board's side is `hardware/_host.py`.
 """
 
 from __future__ import annotations
@@ -13,6 +17,7 @@ from enum import IntEnum
 
 _HEAD = struct.Struct("<BH")
 MAX_PAYLOAD = 0xFFFF
+INTERRUPT = struct.pack("<HB", 0, 2)
 
 
 class Kind(IntEnum):

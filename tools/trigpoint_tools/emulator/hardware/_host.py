@@ -1,7 +1,7 @@
 # The board's side of the wire to the emulator: one request, one reply, over an inherited socket.
 #
 # request: kind (1 byte), length (2 bytes, little endian), payload
-# reply:   length (2 bytes, little endian), status (1 byte, 0 is well, 1 an OSError), payload
+# reply:   length (2 bytes, little endian), status (1 byte: 0 well, 1 error, 2 Ctrl-C), payload
 
 import os
 import sys
@@ -30,34 +30,33 @@ WLAN_STATUS = const(18)
 RESOLVE = const(19)
 WLAN_RECONNECTS = const(20)
 
+_ERROR = const(1)
+_INTERRUPT = const(2)
+
 FD = int(sys.argv[1])
 _link = open(FD, "r+b")
 _tx = bytearray(3)
 _rx = bytearray(3)
-_owed = False
-
-
-def lost():
-    # Without its emulator a board has no hardware left. Nothing less than a kill passes every except and finally.
-    os.system("kill -9 $PPID")
 
 
 def call(kind, head=b"", data=b""):
-    # From the first write to the last read there is no jump, and only at a jump or in a read that waits can
-    # MicroPython raise KeyboardInterrupt. So if it comes, exactly one whole reply is still to be read.
-    global _owed
-    if _owed:
-        _receive()
+    # One request. Raises OSError if the hardware fails.
     size = len(head) + len(data)
     _tx[0] = kind
     _tx[1] = size & 255
     _tx[2] = size >> 8
-    _owed = True
     _link.write(_tx)
     _link.write(head)
     _link.write(data)
-    reply = _receive()
-    if _rx[2]:
+    _receive()
+    interrupted = False
+    while _rx[2] == _INTERRUPT:
+        _receive()
+        interrupted = True
+    reply = _link.read(_rx[0] | _rx[1] << 8)
+    if interrupted:
+        raise KeyboardInterrupt
+    if _rx[2] == _ERROR:
         code = unpack("<i", reply)[0]
         text = str(reply[4:], "utf-8")
         if not code:
@@ -66,11 +65,13 @@ def call(kind, head=b"", data=b""):
     return reply
 
 
+def listen():
+    # Takes what the emulator sent unasked, which is Ctrl-C. Called where the board's code waits, once FD is readable.
+    _receive()
+    raise KeyboardInterrupt
+
+
 def _receive():
-    global _owed
-    got = _link.readinto(_rx)
-    reply = _link.read(_rx[0] | _rx[1] << 8)
-    _owed = False
-    if got != 3:
-        lost()
-    return reply
+    if _link.readinto(_rx) != 3:
+        # Without its emulator a board has no hardware left. Nothing less than a kill passes every except and finally.
+        os.system("kill -9 $PPID")

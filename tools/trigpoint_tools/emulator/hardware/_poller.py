@@ -78,7 +78,7 @@ class Poller:
                     ready.append((stream, event))
             for stream, event in self.poll.ipoll(0 if ready else self.limit(ms)):
                 if stream == _host.FD:
-                    _host.lost()
+                    _host.listen()
                 elif type(stream) is not int:
                     ready.append((stream, event))
             # asyncio asks to wait for ever only if nothing but a stream can wake it, and then must be given one.

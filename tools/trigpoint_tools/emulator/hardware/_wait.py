@@ -64,4 +64,4 @@ def wait(ms):
         if left <= 0:
             return
         if _idle.poll(limit(left)):
-            _host.lost()
+            _host.listen()
