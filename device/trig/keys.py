@@ -8,13 +8,14 @@ from trig import p256
 
 _BLOB = "key"
 _NOT_FOUND = const(-0x1102)  # ESP_ERR_NVS_NOT_FOUND, as esp32.NVS raises it
+_DRAWS = const(8)
 
 # The deterministic CBOR of {1: 2, -1: 1, -2: x, -3: y} but for x and y (RFC 9679 section 3).
 _THUMBPRINT = (b"\xa4\x01\x02\x20\x01\x21\x58\x20", b"\x22\x58\x20")
 
 
 class StoredKeyError(Exception):
-    """The stored key cannot be read, is no P-256 key, or could not be stored."""
+    """The key in NVS is no P-256 key, or a new one could not be drawn or stored."""
 
 
 def thumbprint(x, y):
@@ -80,16 +81,19 @@ def create(nvs, urandom):
     """Make a new key pair, store it in NVS in the place of any other, and return it.
 
     `urandom(32)` gives 32 random bytes. On an ESP32 os.urandom is a true random source only while the radio is on
-    (ESP-IDF, random number generation), so activate Wi-Fi first. Raises StoredKeyError if NVS does not give back what
-    was stored.
+    (ESP-IDF, random number generation), so activate Wi-Fi first. Raises StoredKeyError if no draw is a key or if NVS
+    does not give back what was stored.
     """
-    while True:
+    for _ in range(_DRAWS):
         d = urandom(32)
         try:
             pair = KeyPair(d)
             break
         except p256.P256Error:
-            continue  # rejection sampling: about one draw in 2^32 is not below the order of the curve
+            # Rejection sampling: one draw in 2^32 is out of range. Eight of them are a broken source.
+            pair = None
+    if pair is None:
+        raise StoredKeyError("the random source gave no P-256 key")
     nvs.set_blob(_BLOB, d)
     nvs.commit()
     stored = load(nvs)

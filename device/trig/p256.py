@@ -3,7 +3,7 @@
 Numbers are big-endian bytes at the interface, 32 bytes each; a signature is r || s with the lower s.
 
 How it is fast. k*G is a signed comb: k is written as 264 digits of +1 or -1, read as six rows (teeth) of 44, and all
-six digits of a column are one entry of a table of multiples of G. A second table takes the right half of the rows, so
+six digits of a column are one entry of a table of multiples of G. Two tables, one for each half of the columns, let
 22 doublings and 44 additions do what double-and-add does with 256 and 128. A digit is never 0, so the steps are the
 same for every k. Four kilobytes buy this; twice the table would save another tenth of a signature.
 

@@ -83,6 +83,14 @@ def test_rejection_sampling(board: BoardProcess) -> None:
     assert result[0] == drawn[-1]
 
 
+@pytest.mark.parametrize("draw", [bytes(32), b"\xff" * 32, bytes(31), b""], ids=["zeros", "ones", "short", "none"])
+def test_a_broken_random_source_ends_the_boot(board: BoardProcess, draw: bytes) -> None:
+    with pytest.raises(BoardError, match="the random source gave no P-256 key") as error:
+        board.call("boot", [draw] * 20, None)
+    assert error.value.kind == "StoredKeyError"
+    assert board.call("stored") is None
+
+
 def test_never_shown(board: BoardProcess) -> None:
     d = bytes.fromhex("c0ffee" * 10 + "c0ff")
     board.call("boot", [d], None)
