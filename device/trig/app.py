@@ -28,6 +28,7 @@ _HEALTH_MS = const(300000)
 _PUBLISH_MS = const(30000)
 _TIMER = const(0)
 _UPLINK_MS = const(120000)
+_RESTART_MS = const(10000)
 
 WILL = '{"online":false}'
 
@@ -59,7 +60,8 @@ class App:
 
     Attributes:
         sensor_errors: failed measurements since start, by the part's name.
-        faults: statements that could not be kept at the first try.
+        faults: times that flash refused a statement.
+        lost: readings that found no room because flash went on refusing.
     """
 
     def __init__(self, config, key, journal, hardware, network):
@@ -109,6 +111,7 @@ class App:
         self.sensor_errors = {}
         self.last_error = ""
         self.faults = 0
+        self.lost = 0
         self._heap_low = gc.mem_free()
 
     # -- sampling
@@ -140,10 +143,14 @@ class App:
     def _add(self, name, unit, mantissa, exponent, now):
         pack = self.batch.pack
         try:
+            if self._signing_seq >= 0:
+                raise PackFull  # the batch may be signed already: nothing may join it until flash has told
             pack.add(name, unit, mantissa, exponent, now)
         except PackFull:
-            self.sign()
-            pack.add(name, unit, mantissa, exponent, now)
+            if self.sign():
+                pack.add(name, unit, mantissa, exponent, now)
+            else:
+                self.lost += 1
 
     def _arm(self):
         """Set the timer for the next sample: on whole multiples of the period once the time is known."""
@@ -164,34 +171,45 @@ class App:
         While the time is unset, the first sample after power-on goes out at once: its ack sets the clock.
         """
         urgent = not self.clock.is_set and not self._signed_any
-        if self.batch.due(self.clock.seconds(), urgent):
-            self.sign()
-        self._guard.moved("signer")
+        if not self.batch.due(self.clock.seconds(), urgent) or self.sign():
+            self._guard.moved("signer")
 
     def sign(self):
-        """Sign the batch and keep it in the journal; if flash refuses, the batch stays for the next try."""
+        """Sign the batch and keep it in the journal; return whether it is there. If flash refuses, the batch stays.
+
+        May be called again after it was broken off at any point: what is on flash decides, so no reading is signed
+        twice.
+        """
         if not self.batch.pack.count:
-            return
-        self._signing_seq = self.journal.next_seq
+            return True
         try:
-            self.signer.statement(self.batch.pack)
+            if not self._signed_before():
+                self._signing_seq = self.journal.next_seq
+                self.signer.statement(self.batch.pack)
         except (OSError, JournalError) as error:
             self.faults += 1
-            self.last_error = "journal: " + str(error)
-            raise
+            self.last_error = "journal: {}".format(error)
+            return False
         self.batch.clear()
         self._signing_seq = -1
         self._signed_any = True
         gc.collect()
         self._heap_low = min(self._heap_low, gc.mem_free())
         self.uplink.wake()
+        return True
 
-    def flush(self):
-        """Sign what is in the batch, after the tasks have been stopped at any point, even half-way through ``sign``."""
-        if self._signing_seq >= 0:
-            self.journal.make_room()  # finds out what flash holds
-            if self.journal.next_seq > self._signing_seq:
-                self.batch.clear()
+    def _signed_before(self):
+        """Whether an earlier try to sign this batch, broken off, did reach flash."""
+        if self._signing_seq < 0:
+            return False
+        self.journal.make_room()
+        kept = self.journal.next_seq > self._signing_seq
+        self._signing_seq = -1
+        return kept
+
+    def stop(self):
+        """Sign what is in the batch, after the tasks have been stopped at any point."""
+        self._timer.deinit()
         self.sign()
 
     # -- health
@@ -212,6 +230,7 @@ class App:
             "dropped": self.journal.dropped,
             "damaged": self.journal.damaged,
             "faults": self.faults,
+            "lost": self.lost,
             "bad_acks": self.uplink.bad_acks,
             "sensor_errors": self.sensor_errors,
             "last_error": self.last_error[:120],
@@ -240,7 +259,7 @@ class App:
     # -- all of it
 
     async def run(self):
-        """Run for ever. An error that a task does not expect ends all of them: main prints it and the board resets."""
+        """Run for ever. An error that a task does not expect ends all of them."""
         period_ms = self._config["sample_s"] * 1000
         late_ms = 2 * period_ms + 60000
         self._guard = Guard(
@@ -272,8 +291,9 @@ def _tls(broker):
 
 
 def main():
-    """Run the board until Ctrl-C; then sign what is in the batch and end."""
+    """Run the board until Ctrl-C; then sign what is in the batch and end. Any other error ends in a restart."""
     import os
+    import sys
 
     import esp32
     import machine
@@ -291,5 +311,11 @@ def main():
     try:
         asyncio.run(app.run())
     except KeyboardInterrupt:
-        app.flush()
+        app.stop()
         print("stopped, next seq", journal.next_seq)
+    except Exception as error:
+        # Nobody is there to read it on a roof: keep the readings, give a person at the cable time for Ctrl-C, restart.
+        sys.print_exception(error)
+        app.stop()
+        time.sleep_ms(_RESTART_MS)
+        machine.reset()

@@ -57,7 +57,7 @@ class Clock:
                 between the two, give or take two seconds, is right as far as anyone can tell.
         """
         now = time_ms // 1000
-        if now < _UNSET_BEFORE:
+        if now < _UNSET_BEFORE or now >> 32:
             return False
         if self.is_set and self.unix(sent) - _SLACK_S <= now <= self.unix(received) + _SLACK_S:
             return False

@@ -81,10 +81,9 @@ def check(data):
             raise ConfigError("wifi[{}].password: want 8 to 64 characters, or none for an open network".format(i))
     if broker["tls"] and not broker["ca"]:
         raise ConfigError("broker.ca: want the file of the CA certificate (DER), because broker.tls is true")
-    names = [sensor["name"] for sensor in root["sensors"]]
-    for i, name in enumerate(names):
-        if name in names[:i]:
-            raise ConfigError("sensors[{}].name: used twice".format(i))
+    for i, sensor in enumerate(root["sensors"]):
+        for other in root["sensors"][:i]:
+            _check_pair(sensor, other, "sensors[{}].".format(i))
     try:
         root["link_key"] = bytes.fromhex(root["link_key"])
     except ValueError:
@@ -104,6 +103,16 @@ def _sensor(item, where):
         if character not in _NAME or (i == 0 and character in "-:._"):
             raise ConfigError(where + "name: want letters, digits and - : . _, a letter or digit first")
     return sensor
+
+
+def _check_pair(sensor, other, where):
+    if sensor["name"] == other["name"]:
+        raise ConfigError(where + "name: used twice")
+    if sensor["i2c"] == other["i2c"]:
+        if (sensor["scl"], sensor["sda"]) != (other["scl"], other["sda"]):
+            raise ConfigError(where + "i2c: used with other pins before")
+        if sensor["address"] == other["address"]:
+            raise ConfigError(where + "address: used twice on this bus")
 
 
 def _section(data, schema, where):

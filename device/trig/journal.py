@@ -116,14 +116,14 @@ class Journal:
     def recover(self):
         """Find out from flash where the chain stands; return False if there is no journal of this key."""
         self._clear()
+        self._doubtful = True  # until all is read, even if Ctrl-C comes
         ours = False
         for number in self._list():
             found = self._scan(number)
             if found is None:
                 return False
             ours = ours or found
-        if not ours:
-            self._clear()
+        self._doubtful = not ours
         return ours
 
     def _list(self):
@@ -260,16 +260,19 @@ class Journal:
         """Note that everything up to and including ``seq`` is on the gateway's disk, and drop what is no longer needed.
 
         The note is on flash before anything else follows from it: an ack replayed after a power cut stays old. (One
-        case apart: the journal is full to the last byte, and its room belongs to statements.)
+        case apart: there is no room for it, and what there is belongs to statements.)
         """
         if seq <= self.acked or seq >= self.next_seq:
             return
         self.acked = seq
         if not self._sealed and not self._doubtful:
-            if self._size + _MARK_BYTES <= self._segment_bytes:
-                self._write(seq, ZEROS, b"")
-            elif len(self._numbers) < self._max_segments:
-                self._open_segment()  # its header carries the note
+            try:
+                if self._size + _MARK_BYTES <= self._segment_bytes:
+                    self._write(seq, ZEROS, b"")
+                elif len(self._numbers) < self._max_segments:
+                    self._open_segment()  # its header carries the note
+            except OSError:
+                pass  # the file system is full: what follows makes room
         while len(self._numbers) > 1 and self._firsts[1] <= self.acked + 1:
             self._remove_oldest()
 

@@ -99,6 +99,8 @@ def _at(config: Any, path: list[Any], value: Any) -> Any:
         (["sensors", 0, "address"], 0x75, "sensors[0].address"),
         (["sensors", 0, "name"], "two words", "sensors[0].name"),
         (["sensors"], GOOD["sensors"] * 2, "sensors[1].name: used twice"),
+        (["sensors"], [*GOOD["sensors"], {**GOOD["sensors"][0], "name": "b"}], "sensors[1].address: used twice"),
+        (["sensors"], [*GOOD["sensors"], {**GOOD["sensors"][0], "name": "b", "scl": 5}], "sensors[1].i2c"),
         (["sample_s"], 0, "sample_s"),
         (["batch", "samples"], 256, "batch.samples"),
         (["resend_s"], "30", "resend_s"),

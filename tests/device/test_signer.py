@@ -1,0 +1,141 @@
+"""The key and its journal: made together, replaced together, whatever is cut off in between."""
+
+from boardrunner import run
+
+_PARTS = """
+import os, vfs
+from trig.signer import Signer, open_identity
+
+class Ram:
+    def __init__(self):
+        self.data = bytearray(64 * 4096)
+        self.left = -1
+    def _spend(self):
+        if self.left == 0:
+            raise RuntimeError("cut")
+        self.left -= 1
+    def readblocks(self, n, buf, off=0):
+        buf[:] = memoryview(self.data)[n * 4096 + off : n * 4096 + off + len(buf)]
+    def writeblocks(self, n, buf, off=0):
+        self._spend()
+        self.data[n * 4096 + off : n * 4096 + off + len(buf)] = buf
+    def ioctl(self, op, arg):
+        if op == 6:
+            self._spend()
+        return 64 if op == 4 else 4096 if op == 5 else 0
+
+class Nvs:
+    def __init__(self):
+        self.values = {}
+        self.pending = {}
+        self.writes = 0
+    def get_blob(self, key, buffer):
+        if key not in self.values:
+            raise OSError(-0x1102)
+        buffer[:] = self.values[key]
+        return len(self.values[key])
+    def set_blob(self, key, value):
+        self.pending[key] = bytes(value)
+    def commit(self):
+        self.values.update(self.pending)
+        self.pending = {}
+        self.writes += 1
+
+def mount(data=None):
+    ram = Ram()
+    if data:
+        ram.data[:] = data
+        vfs.umount("/flash")
+    else:
+        vfs.VfsLfs2.mkfs(ram)
+    vfs.mount(ram, "/flash")
+    return ram
+
+def identity(nvs):
+    return open_identity(nvs, os.urandom, "/flash/journal")
+"""
+
+
+def test_key_and_journal_stay() -> None:
+    run(
+        _PARTS
+        + """
+ram, nvs = mount(), Nvs()
+key, journal = identity(nvs)
+journal.make_room()
+journal.append(b"one")
+again, found = identity(nvs)
+assert again.kid == key.kid and found.next_seq == 1 and nvs.writes == 1
+""",
+        heap="1m",
+    )
+
+
+def test_first_boot_cut_anywhere() -> None:
+    """Whatever the first boot has done when power goes: after the next one, key and journal are there and belong
+    together, and a key that might have been seen stays."""
+    run(
+        _PARTS
+        + """
+ram, nvs = mount(), Nvs()
+identity(nvs)
+vfs.umount("/flash")
+for cut in range(40):
+    ram, nvs = mount(), Nvs()
+    ram.left = cut
+    seen = None
+    try:
+        key, _ = identity(nvs)
+        seen = key.kid
+    except (RuntimeError, OSError):
+        pass
+    ram = mount(ram.data)
+    key, journal = identity(nvs)
+    assert journal.next_seq == 0
+    assert seen is None or key.kid == seen
+    again, found = identity(nvs)
+    assert again.kid == key.kid
+    vfs.umount("/flash")
+    if seen:
+        break
+assert seen and cut > 2
+""",
+        heap="2m",
+    )
+
+
+def test_lost_journal_or_key_makes_a_new_board() -> None:
+    run(
+        _PARTS
+        + """
+ram, nvs = mount(), Nvs()
+key, journal = identity(nvs)
+journal.append(b"one")
+for name in os.listdir("/flash/journal"):
+    os.remove("/flash/journal/" + name)
+second, journal = identity(nvs)
+assert second.kid != key.kid and journal.next_seq == 0
+journal.append(b"one")
+third, journal = identity(Nvs())
+assert third.kid != second.kid and journal.next_seq == 0, "a journal of another key is not ours"
+""",
+        heap="1m",
+    )
+
+
+def test_unreadable_nvs_replaces_nothing() -> None:
+    run(
+        _PARTS
+        + """
+class Broken(Nvs):
+    def get_blob(self, key, buffer):
+        raise OSError(-0x1105)
+ram, nvs = mount(), Broken()
+try:
+    identity(nvs)
+    raise SystemExit("took a broken flash for an empty one")
+except OSError:
+    assert nvs.writes == 0
+""",
+        heap="1m",
+    )
