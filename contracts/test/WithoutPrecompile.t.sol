@@ -31,7 +31,7 @@ contract WithPrecompileTest {
 /// @notice The registry's permits on a chain from before EIP-7951: the same answers, computed in Solidity.
 /// forge-config: default.hardfork = "cancun"
 /// forge-config: default.fuzz.runs = 16
-/// forge-config: soak.hardfork = "cancun"
+/// forge-config: soak.fuzz.runs = 5000
 contract PermitWithoutPrecompileTest is DeviceRegistryPermitTest {
     function test_thePrecompileIsMissing() external view {
         vm.assertEq(precompileAnswer(), 0, "precompile");
@@ -41,7 +41,7 @@ contract PermitWithoutPrecompileTest is DeviceRegistryPermitTest {
 /// @notice Statements on a chain from before EIP-7951: the same answers, computed in Solidity.
 /// forge-config: default.hardfork = "cancun"
 /// forge-config: default.fuzz.runs = 16
-/// forge-config: soak.hardfork = "cancun"
+/// forge-config: soak.fuzz.runs = 5000
 contract StatementWithoutPrecompileTest is VerifyStatementTest {
     function test_thePrecompileIsMissing() external view {
         vm.assertEq(precompileAnswer(), 0, "precompile");
