@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import sqlite3
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from trigpoint.chain.submitter import Submitter, is_anchored
 from trigpoint.chain.transactions import Request
 from trigpoint.clock import Clock
 from trigpoint.errors import OperatorError
-from trigpoint.log import tree
+from trigpoint.log import checkpoint, tree
 from trigpoint.store import chain as store
 from trigpoint.store import log
 from trigpoint.store.chain import Attempts, State, Transaction
@@ -45,11 +44,6 @@ class ChainHead:
     writer: bytes
     size: int
     root: bytes
-
-
-def log_id_of(opener: bytes, log_key: bytes) -> bytes:
-    """Return the id of the log that the account `opener` (20 bytes) opens with `log_key` (protocol section 9)."""
-    return hashlib.sha256(opener.rjust(32, b"\x00") + log_key).digest()
 
 
 def is_due(*, log_size: int, head_size: int, attempts: Attempts, now_ms: int, every_s: int) -> bool:
@@ -126,7 +120,7 @@ class Anchorer:
         account: signs and pays; the log's writer on the chain.
         chain_id: EIP-155 chain id.
         contract: address of the TransparencyLog, 20 bytes.
-        log_id: 32 bytes; see `log_id_of`.
+        log_id: 32 bytes; see `trigpoint.log.checkpoint.log_id`.
         log_key: the log's public Ed25519 key, 32 bytes.
         confirmations: blocks on top of a block before it is believed.
         every_s: seconds between two anchors, at least.
@@ -253,7 +247,7 @@ class Anchorer:
     def _open(self) -> None:
         if self._put_back(None):
             return
-        if log_id_of(self._sender, self._log_key) != self._log_id:
+        if checkpoint.log_id(self._sender, self._log_key) != self._log_id:
             raise OperatorError(
                 f"the log {self._log_id.hex()} is not open on chain {self._chain_id}, and the account "
                 f"{checksum(self._sender)} cannot open it: restore the chain.key_file that the log was begun with"

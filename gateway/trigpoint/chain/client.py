@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from web3 import HTTPProvider, Web3
-from web3.middleware import ExtraDataToPOAMiddleware
+from web3.providers.base import JSONBaseProvider
 
 from trigpoint.chain.abi import TRANSPARENCY_LOG
 from trigpoint.chain.errors import RevertedError
@@ -17,18 +17,26 @@ _READ_TIMEOUT_S = 20.0
 def open_node(rpc_url: str) -> Web3:
     """Return a Web3 that speaks to `rpc_url`, without asking it anything yet.
 
-    It does not try again by itself: whoever asks knows whether to, and how long. It follows no links that a contract
-    hands out (EIP-3668), which would let a node send us to any address.
+    It does not try again by itself: whoever asks knows whether to, and how long.
     """
     provider = HTTPProvider(
         rpc_url,
         request_kwargs={"timeout": (_CONNECT_TIMEOUT_S, _READ_TIMEOUT_S)},
         exception_retry_configuration=None,
     )
+    return speak_over(provider)
+
+
+def speak_over(provider: JSONBaseProvider) -> Web3:
+    """Return a Web3 over any provider, without what we refuse of web3.py's defaults.
+
+    It follows no links that a contract hands out (EIP-3668), which would let a node send us to any address. And it does
+    without web3.py's validation, which asks for the chain id twice with every call and refuses the longer extra data of
+    chains with proof of authority: what matters is checked in `Node`.
+    """
     provider.global_ccip_read_enabled = False
     web3 = Web3(provider)
-    # Chains with proof of authority put more into a block's extra data than web3.py takes as it is.
-    web3.middleware_onion.inject(ExtraDataToPOAMiddleware, layer=0)
+    web3.middleware_onion.remove("validation")
     return web3
 
 

@@ -105,11 +105,10 @@ class Node:
         with self._asking("eth_getBalance"):
             return _uint(self.web3.eth.get_balance(checksum(address)))
 
-    def nonce(self, address: bytes, block: int | None = None) -> int:
-        """Return the account's next nonce at the end of a block; without one, pending transactions count as well."""
+    def nonce(self, address: bytes, *, pending: bool) -> int:
+        """Return the account's next nonce after what is mined, or after what is waiting to be mined as well."""
         with self._asking("eth_getTransactionCount"):
-            at = "pending" if block is None else block
-            return _uint(self.web3.eth.get_transaction_count(checksum(address), at))  # type: ignore[arg-type]
+            return _uint(self.web3.eth.get_transaction_count(checksum(address), "pending" if pending else "latest"))
 
     def receipt(self, transaction: bytes) -> Receipt | None:
         """Return a transaction's receipt; None while it is not in a block."""
@@ -216,9 +215,9 @@ class Node:
             raise ChainUnavailableError(
                 f"the node at {self.place} answered HTTP {status}; check chain.rpc_url, its access token and limits"
             ) from None
-        except (RequestException, OSError) as error:
-            if isinstance(error, json.JSONDecodeError):
-                raise ChainUnavailableError(f"what is at {self.place} is no node: check chain.rpc_url") from None
+        except json.JSONDecodeError:
+            raise ChainUnavailableError(f"what is at {self.place} is no node: check chain.rpc_url") from None
+        except (RequestException, OSError):
             raise ChainUnavailableError(
                 f"cannot reach the node at {self.place}: is it running? check chain.rpc_url"
             ) from None

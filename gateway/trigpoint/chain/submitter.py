@@ -55,7 +55,7 @@ class Sighting:
     Attributes:
         head: number of the newest block.
         inclusion: where it is, or None if it is in no block.
-        nonce_passed: whether its account has used its nonce, in a block with enough blocks on top.
+        nonce_passed: whether its account has used its nonce.
         known: whether the node has it, in a block or waiting.
     """
 
@@ -98,18 +98,23 @@ def advance(transaction: Transaction, seen: Sighting, confirmations: int) -> Mov
             block=inclusion.block,
             block_hash=inclusion.block_hash,
             gas_used=inclusion.gas_used,
+            passed_at=None,
             note=note,
         )
         return Move(inside, send=False)
-    if seen.nonce_passed:
-        return Move(_outside(transaction, State.FAILED, "another transaction took its nonce"), send=False)
+    if seen.nonce_passed and transaction.raw is not None:
+        since = seen.head if transaction.passed_at is None else min(transaction.passed_at, seen.head)
+        # The block with the other transaction may yet leave the chain; or the node may be behind with receipts.
+        state = State.FAILED if seen.head - since >= confirmations else State.SENT
+        passed = _outside(transaction, state, "another transaction took its nonce")
+        return Move(replace(passed, passed_at=since), send=False)
     if transaction.raw is None:
         return Move(_outside(transaction, State.FAILED, "its block left the chain"), send=False)
     return Move(_outside(transaction, State.SENT, ""), send=not seen.known)
 
 
 def _outside(transaction: Transaction, state: State, note: str) -> Transaction:
-    return replace(transaction, state=state, block=None, block_hash=None, gas_used=None, note=note)
+    return replace(transaction, state=state, block=None, block_hash=None, gas_used=None, passed_at=None, note=note)
 
 
 class Submitter:
@@ -122,8 +127,7 @@ class Submitter:
         chain_id: of the chain; a signature is good for this chain only.
         contract: address of the TransparencyLog, 20 bytes.
         log_id: the log that it writes to, 32 bytes.
-        confirmations: blocks on top of a block before it is believed. The node must know an account's nonce that many
-            blocks ago, as every node does for 128.
+        confirmations: blocks on top of a block before it is believed.
         clock: dates the transactions.
     """
 
@@ -204,10 +208,8 @@ class Submitter:
         as if another had taken its nonce.
         """
         head = self._node.head()
-        nonce_passed = False
-        if transaction.nonce is not None:
-            settled = max(0, head - self._confirmations)
-            nonce_passed = self._node.nonce(transaction.sender, settled) > transaction.nonce
+        nonce = transaction.nonce
+        nonce_passed = nonce is not None and self._node.nonce(transaction.sender, pending=False) > nonce
         inclusion = self._inclusion(transaction)
         known = inclusion is not None or (transaction.raw is not None and self._node.knows(transaction.hash))
         return Sighting(head, inclusion, nonce_passed, known)

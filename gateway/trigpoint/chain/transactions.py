@@ -78,7 +78,7 @@ def sign(node: Node, account: LocalAccount, chain_id: int, request: Request) -> 
             f"the account {account.address} holds {balance} wei and needs {needed} for the next transaction on "
             f"chain {chain_id}: send it funds"
         )
-    nonce = node.nonce(sender)
+    nonce = node.nonce(sender, pending=True)
     signed = account.sign_transaction(
         {**transaction, **price, "gas": gas, "nonce": nonce, "chainId": chain_id}  # type: ignore[dict-item]
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from trigpoint.wire.receipt import Anchor
@@ -46,6 +46,7 @@ class Transaction:
         block: number of the block that holds it; None while none does.
         block_hash: 32 bytes, likewise.
         gas_used: likewise.
+        passed_at: the newest block when its nonce was first seen in use while it was itself in no block; else None.
         note: what went wrong, for a person; empty if nothing did.
     """
 
@@ -64,6 +65,7 @@ class Transaction:
     block: int | None = None
     block_hash: bytes | None = None
     gas_used: int | None = None
+    passed_at: int | None = None
     note: str = ""
 
 
@@ -94,7 +96,7 @@ class InFlightError(Exception):
 
 _COLUMNS = (
     "id, chain_id, contract, purpose, size, root, state, sender, nonce, raw, hash, prepared_ms,"
-    " block, block_hash, gas_used, note"
+    " block, block_hash, gas_used, passed_at, note"
 )
 _UNSETTLED = "state IN ('prepared', 'sent', 'mined')"
 
@@ -113,8 +115,17 @@ def add(connection: sqlite3.Connection, new: Transaction) -> Transaction:
 def save(connection: sqlite3.Connection, changed: Transaction) -> None:
     """Store a transaction's new state, block and note. What it was made of never changes."""
     connection.execute(
-        "UPDATE transactions SET state = ?, block = ?, block_hash = ?, gas_used = ?, note = ? WHERE id = ?",
-        (changed.state, changed.block, changed.block_hash, changed.gas_used, changed.note, changed.id),
+        "UPDATE transactions SET state = ?, block = ?, block_hash = ?, gas_used = ?, passed_at = ?, note = ?"
+        " WHERE id = ?",
+        (
+            changed.state,
+            changed.block,
+            changed.block_hash,
+            changed.gas_used,
+            changed.passed_at,
+            changed.note,
+            changed.id,
+        ),
     )
 
 
@@ -132,10 +143,7 @@ def adopt(connection: sqlite3.Connection, found: Transaction) -> Transaction:
     row = connection.execute("SELECT id FROM transactions WHERE hash = ?", (found.hash,)).fetchone()
     if row is None:
         return _insert(connection, found)
-    connection.execute(
-        "UPDATE transactions SET state = ?, block = ?, block_hash = ?, gas_used = ?, note = ? WHERE id = ?",
-        (found.state, found.block, found.block_hash, found.gas_used, found.note, row[0]),
-    )
+    save(connection, replace(found, id=row[0]))
     return _transaction(connection.execute(f"SELECT {_COLUMNS} FROM transactions WHERE id = ?", row).fetchone())  # noqa: S608
 
 
@@ -204,8 +212,8 @@ def anchors(connection: sqlite3.Connection) -> list[AnchorRow]:
 def _insert(connection: sqlite3.Connection, new: Transaction) -> Transaction:
     row = connection.execute(
         "INSERT INTO transactions (chain_id, contract, purpose, size, root, state, sender, nonce, raw, hash,"  # noqa: S608
-        " prepared_ms, block, block_hash, gas_used, note)"
-        f" VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING {_COLUMNS}",
+        " prepared_ms, block, block_hash, gas_used, passed_at, note)"
+        f" VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING {_COLUMNS}",
         (
             new.chain_id,
             new.contract,
@@ -221,6 +229,7 @@ def _insert(connection: sqlite3.Connection, new: Transaction) -> Transaction:
             new.block,
             new.block_hash,
             new.gas_used,
+            new.passed_at,
             new.note,
         ),
     ).fetchone()

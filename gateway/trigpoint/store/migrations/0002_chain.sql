@@ -17,6 +17,7 @@ CREATE TABLE transactions (
     block       INTEGER,                           -- the block that holds it, while there is one
     block_hash  BLOB CHECK (length(block_hash) = 32),
     gas_used    INTEGER,
+    passed_at   INTEGER,                           -- the newest block when its nonce was first seen in use without it
     note        TEXT NOT NULL DEFAULT '',
     CHECK ((size IS NULL) = (purpose = 'open') AND (root IS NULL) = (size IS NULL)),
     CHECK ((nonce IS NULL) = (raw IS NULL)),
