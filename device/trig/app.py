@@ -13,14 +13,13 @@ from micropython import const
 from trig import __version__, mqtt, uplink
 from trig.clock import Clock
 from trig.config import ConfigError, load
-from trig.enroll import JOURNAL, NVS
 from trig.guard import WATCHDOG_MS, Guard
 from trig.journal import JournalError
 from trig.mqtt_packets import MqttError
 from trig.p256 import P256Error
 from trig.senml import Pack, PackFull, SenmlError
 from trig.sensors import SensorError, open_sensor
-from trig.signer import Signer, open_identity
+from trig.signer import JOURNAL, NVS, Signer, open_identity
 from trig.statement import MAX_SIZE
 from trig.wifi import Wifi
 
@@ -143,14 +142,16 @@ class App:
     def _add(self, name, unit, mantissa, exponent, now):
         pack = self.batch.pack
         try:
-            if self._signing_seq >= 0:
-                raise PackFull  # the batch may be signed already: nothing may join it until flash has told
+            self._settle()
             pack.add(name, unit, mantissa, exponent, now)
         except PackFull:
             if self.sign():
                 pack.add(name, unit, mantissa, exponent, now)
             else:
                 self.lost += 1
+        except (OSError, JournalError) as error:
+            self._refused(error)
+            self.lost += 1
 
     def _arm(self):
         """Set the timer for the next sample: on whole multiples of the period once the time is known."""
@@ -180,32 +181,36 @@ class App:
         May be called again after it was broken off at any point: what is on flash decides, so no reading is signed
         twice.
         """
-        if not self.batch.pack.count:
-            return True
         try:
-            if not self._signed_before():
+            self._settle()
+            if self.batch.pack.count:
                 self._signing_seq = self.journal.next_seq
                 self.signer.statement(self.batch.pack)
+                self._signed()
         except (OSError, JournalError) as error:
-            self.faults += 1
-            self.last_error = "journal: {}".format(error)
+            self._refused(error)
             return False
+        return True
+
+    def _settle(self):
+        """Find out whether a try to sign the batch that was broken off reached flash; until then none may join it."""
+        if self._signing_seq >= 0:
+            self.journal.make_room()
+            if self.journal.next_seq > self._signing_seq:
+                self._signed()
+            self._signing_seq = -1
+
+    def _signed(self):
         self.batch.clear()
         self._signing_seq = -1
         self._signed_any = True
         gc.collect()
         self._heap_low = min(self._heap_low, gc.mem_free())
         self.uplink.wake()
-        return True
 
-    def _signed_before(self):
-        """Whether an earlier try to sign this batch, broken off, did reach flash."""
-        if self._signing_seq < 0:
-            return False
-        self.journal.make_room()
-        kept = self.journal.next_seq > self._signing_seq
-        self._signing_seq = -1
-        return kept
+    def _refused(self, error):
+        self.faults += 1
+        self.last_error = "journal: {}".format(error)
 
     def stop(self):
         """Sign what is in the batch, after the tasks have been stopped at any point."""

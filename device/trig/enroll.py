@@ -9,10 +9,7 @@ import os
 import esp32
 
 from trig.permit import PermitError
-from trig.signer import Signer, open_identity
-
-JOURNAL = "/journal"
-NVS = "trig"
+from trig.signer import JOURNAL, NVS, Signer, open_identity
 
 
 def show():

@@ -7,6 +7,9 @@ from trig import keys, permit, statement
 from trig.hkdf import hkdf
 from trig.journal import Journal
 
+NVS = "trig"  # the namespace of the key
+JOURNAL = "/journal"
+
 _ACK_INFO = b"trig/1/ack"
 
 

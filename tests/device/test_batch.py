@@ -1,0 +1,208 @@
+"""The app's rules without its tasks: when a batch is signed, and that it is signed once whatever breaks off."""
+
+from __future__ import annotations
+
+import pytest
+from boardrunner import run
+
+_APP = """
+import asyncio, os, vfs
+from trig.app import App, Batch
+from trig.keys import KeyPair
+from trig.journal import Journal
+from trig.sensors import SensorError
+from trig import journal as journal_module, sensors
+
+class Ram:
+    def __init__(self):
+        self.data = bytearray(96 * 4096)
+    def readblocks(self, n, buf, off=0):
+        buf[:] = memoryview(self.data)[n * 4096 + off : n * 4096 + off + len(buf)]
+    def writeblocks(self, n, buf, off=0):
+        self.data[n * 4096 + off : n * 4096 + off + len(buf)] = buf
+    def ioctl(self, op, arg):
+        return 96 if op == 4 else 4096 if op == 5 else 0
+
+ram = Ram()
+vfs.VfsLfs2.mkfs(ram)
+vfs.mount(ram, "/flash")
+
+class Hardware:
+    class RTC:
+        pass
+    class Pin:
+        def __init__(self, n):
+            pass
+    class I2C:
+        def __init__(self, *a, **k):
+            pass
+    class Timer:
+        def __init__(self, n):
+            pass
+        def deinit(self):
+            pass
+    @staticmethod
+    def reset_cause():
+        return 1
+
+class Network:
+    STA_IF = 0
+    @staticmethod
+    def WLAN(n):
+        return None
+
+class Guard:
+    moves = []
+    def moved(self, name):
+        self.moves.append(name)
+
+class Sensor:
+    part = "thing"
+    channels = (("a", "Cel", -2), ("b", "%RH", -2))
+    fail = None
+    n = 0
+    async def measure(self, out):
+        if self.fail:
+            raise self.fail
+        self.n += 1
+        out[0] = out[1] = self.n
+
+class Clock:
+    now = 0
+    is_set = True
+    corrections = 0
+    def seconds(self):
+        return self.now
+    def unix(self, s):
+        return 1_700_000_000 + s if self.is_set else None
+
+KEY = KeyPair((99).to_bytes(32, "big"))
+journal = Journal("/flash/j", KEY.kid)
+journal.create()
+config = {
+    "wifi": [], "broker": {"host": "h", "port": 1, "tls": False, "password": "", "keepalive_s": 60},
+    "link_key": KEY.x + KEY.y, "sample_s": 60,
+    "sensors": [{"type": "bme280", "name": "", "i2c": 0, "scl": 1, "sda": 2, "address": 0x76}],
+    "batch": {"samples": SAMPLES, "age_s": 600}, "resend_s": 30,
+}
+app = App(config, KEY, journal, Hardware, Network)
+app._guard = Guard()
+sensor = Sensor()
+app._sensors = [sensor]
+clock = app.clock = app.signer._clock = Clock()
+buffer = bytearray(4096)
+
+def tick(seconds=60):
+    clock.now += seconds
+    asyncio.run(app.measure())
+    app.sign_if_due()
+
+def values():
+    # Every mantissa of reading "a" in the journal, in order: map of three or four, name a, unit Cel, value 4([-2, m]).
+    found = []
+    for seq in range(journal.oldest, journal.next_seq):
+        n = journal.read(seq, buffer)
+        data = bytes(buffer[:n])
+        at = 0
+        while True:
+            at = data.find(b"\\x00aa\\x01cCel\\x02\\xc4\\x82\\x21", at)
+            if at < 0:
+                break
+            at += 12
+            m = data[at]
+            found.append(m if m < 24 else data[at + 1])
+    return found
+"""
+
+
+def _app(code: str, samples: int = 3) -> None:
+    run(_APP.replace("SAMPLES", str(samples)) + code, heap="1m")
+
+
+def test_batch_is_signed_by_count_and_by_age() -> None:
+    _app("""
+tick(); tick()
+assert journal.next_seq == 0
+tick()
+assert journal.next_seq == 1 and values() == [1, 2, 3]
+tick()
+tick(599)
+assert journal.next_seq == 1
+sensor.fail = SensorError("thing: no answer")
+tick(1)
+assert journal.next_seq == 2, "by age, though this tick's measurement failed"
+assert app.sensor_errors == {"thing": 1} and "no answer" in app.last_error
+tick(10000)
+assert journal.next_seq == 2, "nothing to sign"
+assert app._guard.moves.count("signer") == 7
+""")
+
+
+def test_first_sample_goes_out_at_once_while_the_time_is_unset() -> None:
+    _app("""
+clock.is_set = False
+tick()
+assert journal.next_seq == 1
+tick()
+assert journal.next_seq == 1, "only the first"
+clock.is_set = True
+tick(); tick()
+assert journal.next_seq == 2 and values() == [1, 2, 3, 4]
+""")
+
+
+def test_full_pack_is_signed_and_nothing_is_left_out() -> None:
+    _app(
+        """
+for _ in range(200):
+    tick(1)
+app.stop()
+assert values() == list(range(1, 201)) and app.lost == 0
+for seq in range(journal.next_seq):
+    assert journal.read(seq, buffer) <= 4096
+""",
+        samples=255,
+    )
+
+
+@pytest.mark.parametrize("error", ["OSError(5)", "KeyboardInterrupt()"])
+@pytest.mark.parametrize("point", ["before", "after"])
+def test_signing_broken_off_is_neither_lost_nor_done_twice(error: str, point: str) -> None:
+    """The write fails, or Ctrl-C comes, just before or just after the statement is on flash."""
+    _app(f"""
+real = journal._write
+def broken(seq, entry, data):
+    journal._doubtful = True
+    if {point!r} == "after":
+        real(seq, entry, data)
+        journal._doubtful = True
+    journal._write = real
+    raise {error}
+tick(); tick()
+journal._write = broken
+try:
+    tick()
+except KeyboardInterrupt:
+    pass
+tick()
+app.stop()
+assert values() == [1, 2, 3, 4], values()
+assert app.lost == 0
+again = Journal("/flash/j", KEY.kid)
+assert again.recover() and again.next_seq == journal.next_seq and again.prev == journal.prev
+""")
+
+
+def test_flash_that_refuses_for_ever_stops_the_signers_mark_and_nothing_else() -> None:
+    _app("""
+def refuse(*a):
+    raise OSError(5)
+journal.append = refuse
+for _ in range(6):
+    tick()
+assert app._guard.moves.count("signer") == 2, "the watchdog will see to it"
+assert app.faults == 4 and sensor.n == 6
+del journal.append
+tick()
+assert values() == [1, 2, 3, 4, 5, 6, 7]
+""")
