@@ -151,12 +151,12 @@ def test_a_prev_that_does_not_follow_is_found() -> None:
 
 
 FORGED = [
-    Forgery(attacker.BAD_SIGNATURE, attacker.changed_value(STATEMENTS[0])),
-    Forgery(attacker.BAD_SIGNATURE, attacker.invented_next(STATEMENTS[4])),
-    Forgery(attacker.UNKNOWN_BOARD, attacker.stranger(STATEMENTS[0])),
-    Forgery(attacker.TRUNCATED, attacker.truncated(STATEMENTS[0], 100)),
-    Forgery(attacker.CLONED_KEY, attacker.cloned(STATEMENTS[0], KEYS[0])),
-    Forgery(REPLAY, STATEMENTS[1].raw),
+    Forgery(attacker.BAD_SIGNATURE, KIDS[0], attacker.changed_value(STATEMENTS[0])),
+    Forgery(attacker.BAD_SIGNATURE, KIDS[0], attacker.invented_next(STATEMENTS[4])),
+    Forgery(attacker.UNKNOWN_BOARD, KIDS[0], attacker.stranger(STATEMENTS[0])),
+    Forgery(attacker.TRUNCATED, KIDS[0], attacker.truncated(STATEMENTS[0])),
+    Forgery(attacker.CLONED_KEY, KIDS[0], attacker.cloned(STATEMENTS[0], KEYS[0])),
+    Forgery(REPLAY, KIDS[1], STATEMENTS[1].raw),
 ]
 CAUGHT = {
     "evidence": frozenset({FORGED[4].raw}),

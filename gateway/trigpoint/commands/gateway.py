@@ -116,9 +116,9 @@ def run(directory: GatewayDirectory) -> None:
 
     Example: trigpoint gateway run gw
     """
-    from trigpoint import service
+    from trigpoint.service import run as run_gateway
 
-    service.run(load_config(directory))
+    run_gateway(load_config(directory))
 
 
 def load_config(directory: Path) -> Config:

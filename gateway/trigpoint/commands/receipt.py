@@ -14,6 +14,8 @@ from trigpoint.commands.gateway import GatewayDirectory
 if TYPE_CHECKING:
     import sqlite3
 
+    from trigpoint.config import Config
+
 receipt = typer.Typer(no_args_is_help=True, help="Take the proof of a statement out of a gateway.")
 
 
@@ -50,23 +52,14 @@ def get(
 
     Example: trigpoint receipt get gw --board 3fa2c1d0 --output receipt.cose
     """
-    from trigpoint import receipts
     from trigpoint.commands.gateway import load_config
     from trigpoint.errors import OperatorError
-    from trigpoint.keyfiles import load_log_key
-    from trigpoint.store.database import open_database
     from trigpoint.wire.receipt import parse
 
     if (board is None) == (index is None) or (seq is not None and board is None):
         raise OperatorError("say which statement: --board ID, with --seq N if not the newest, or --index N")
     config = load_config(directory)
-    log_key = load_log_key(config.log.key_file)
-    with closing(open_database(config.database, read_only=True)) as connection:
-        if board is not None:
-            kid = find_board(connection, board)
-            data = receipts.get(connection, log_key, kid=kid, seq=newest(connection, kid) if seq is None else seq)
-        else:
-            data = receipts.get(connection, log_key, index=index)
+    data = issue(config, board, seq, index)
     try:
         output.write_bytes(data)
     except OSError as error:
@@ -93,6 +86,24 @@ def get(
     if issued.anchor is None:
         typer.echo("It is signed by the log and not yet anchored: get it again after the next anchor.")
     typer.echo(f"Next: trigpoint verify {output} --trust {trust}")
+
+
+def issue(config: Config, board: str | None, seq: int | None = None, index: int | None = None) -> bytes:
+    """Return the receipt file of a statement: of a board's newest anchored one, of its number seq, or by place.
+
+    Raises:
+        OperatorError: there is none, or the gateway's files cannot be read.
+    """
+    from trigpoint import receipts
+    from trigpoint.keyfiles import load_log_key
+    from trigpoint.store.database import open_database
+
+    log_key = load_log_key(config.log.key_file)
+    with closing(open_database(config.database, read_only=True)) as connection:
+        if board is None:
+            return receipts.get(connection, log_key, index=index)
+        kid = find_board(connection, board)
+        return receipts.get(connection, log_key, kid=kid, seq=newest(connection, kid) if seq is None else seq)
 
 
 def find_board(connection: sqlite3.Connection, prefix: str) -> bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-    from trigpoint.verify import Check, Verdict
+    from trigpoint.verify import Check
     from trigpoint.wire.receipt import ReceiptFile
     from trigpoint.wire.statement import Reading, Statement
     from trigpoint.wire.trust import Trust
@@ -57,21 +58,44 @@ def verify(
     """
     from rich.console import Console
 
+    found = examine(file, trust, rpc)
+    if as_json:
+        typer.echo(json.dumps(as_dict(file, found), indent=2))
+    else:
+        show(Console(highlight=False), file, found)
+    raise typer.Exit(0 if found.verified else 1)
+
+
+@dataclass(frozen=True)
+class Examined:
+    """What came of a receipt file: its content if it could be read, every check, and whether all of them hold."""
+
+    receipt: ReceiptFile | None
+    checks: list[Check]
+    verified: bool
+
+
+def examine(file: Path, trust: Path | None, rpc: str | None) -> Examined:
+    """Make all checks that can be made with what is given.
+
+    Args:
+        file: the receipt file.
+        trust: the trust file.
+        rpc: a node of the chain, for the four checks that need one.
+
+    Raises:
+        OperatorError: a file cannot be read, or the trust file is not one.
+    """
     from trigpoint.verify import verify_offline
 
     data = _read(file, _MAX_RECEIPT_BYTES, "the receipt file")
     trusted = _load_trust(trust)
     verdict = verify_offline(data, trusted)
-    checks = [*verdict.checks, *(_on_chain(rpc, verdict, trusted) if rpc else [])]
-    verified = verdict.verified and all(check.status == "ok" for check in checks)
-    if as_json:
-        typer.echo(json.dumps(as_dict(file, verdict.receipt, checks, verified), indent=2))
-    else:
-        show(Console(highlight=False), file, verdict, checks, verified)
-    raise typer.Exit(0 if verified else 1)
+    checks = [*verdict.checks, *(_on_chain(rpc, verdict.receipt, trusted) if rpc else [])]
+    return Examined(verdict.receipt, checks, verdict.verified and all(check.status == "ok" for check in checks))
 
 
-def as_dict(file: Path, receipt: ReceiptFile | None, checks: list[Check], verified: bool) -> dict[str, object]:
+def as_dict(file: Path, found: Examined) -> dict[str, object]:
     """Return the result as plain JSON data; `statement`, `place` and `anchor` are null if the file could not be read.
 
     A value is `mantissa` and `exponent` as the board signed them, and the same as decimal text, so that no reader's
@@ -80,12 +104,13 @@ def as_dict(file: Path, receipt: ReceiptFile | None, checks: list[Check], verifi
     """
     result: dict[str, object] = {
         "file": str(file),
-        "verified": verified,
-        "checks": [{"name": check.name, "status": check.status, "detail": check.detail} for check in checks],
+        "verified": found.verified,
+        "checks": [{"name": check.name, "status": check.status, "detail": check.detail} for check in found.checks],
         "statement": None,
         "place": None,
         "anchor": None,
     }
+    receipt = found.receipt
     if receipt is None:
         return result
     statement, anchor = receipt.statement, receipt.anchor
@@ -118,7 +143,7 @@ def as_dict(file: Path, receipt: ReceiptFile | None, checks: list[Check], verifi
     return result
 
 
-def show(console: Console, file: Path, verdict: Verdict, checks: list[Check], verified: bool) -> None:
+def show(console: Console, file: Path, found: Examined) -> None:
     """Print the checks, then what the file says, then the verdict in one line.
 
     All text from the file is printed as text, never as markup.
@@ -127,21 +152,21 @@ def show(console: Console, file: Path, verdict: Verdict, checks: list[Check], ve
     from rich.text import Text
 
     table = Table.grid(padding=(0, 2, 0, 0))
-    for check in checks:
+    for check in found.checks:
         mark, style = _MARKS[check.status]
         table.add_row(Text(mark, style=style), Text(check.name), Text(_LONG_HEX.sub(r"\1…", check.detail), style="dim"))
     console.print(table)
-    if verdict.receipt is not None:
+    if found.receipt is not None:
         console.print()
-        console.print(_facts(verdict.receipt))
+        console.print(_facts(found.receipt))
         console.print()
-        console.print(_readings(verdict.receipt.statement))
+        console.print(_readings(found.receipt.statement))
     console.print()
-    if verified:
+    if found.verified:
         console.print(Text(f"VERIFIED  {file.name}", style="bold green"))
         return
-    failed = [check.name for check in checks if check.status == "failed"]
-    unmade = [check.name for check in checks if check.status == "skipped"]
+    failed = [check.name for check in found.checks if check.status == "failed"]
+    unmade = [check.name for check in found.checks if check.status == "skipped"]
     reason = f"failed: {', '.join(failed)}" if failed else f"could not check: {', '.join(unmade)}"
     console.print(Text(f"NOT VERIFIED  {file.name}: {reason}", style="bold red" if failed else "bold yellow"))
 
@@ -224,13 +249,13 @@ def _load_trust(path: Path | None) -> Trust | None:
         raise OperatorError(f"{path} is not a trust file: {error}; get trust.json from the gateway again") from error
 
 
-def _on_chain(rpc: str, verdict: Verdict, trusted: Trust | None) -> list[Check]:
+def _on_chain(rpc: str, receipt: ReceiptFile | None, trusted: Trust | None) -> list[Check]:
     from trigpoint.verify import Check
 
-    if trusted is None or verdict.receipt is None:
+    if trusted is None or receipt is None:
         missing = "no trust file given" if trusted is None else "the file could not be read"
         return [Check(name, "skipped", missing) for name in ("chain", "log on chain", "anchor on chain", "registry")]
     from trigpoint.chain.client import open_node
     from trigpoint.chain.confirm import confirm
 
-    return confirm(open_node(rpc), verdict.receipt, trusted)
+    return confirm(open_node(rpc), receipt, trusted)

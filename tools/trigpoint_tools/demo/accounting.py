@@ -44,9 +44,10 @@ class Cut:
 
 @dataclass(frozen=True)
 class Forgery:
-    """One message that the attacker sent to the gateway, and the kind of forgery it is."""
+    """One message that the attacker sent to the gateway: the kind of forgery, the board it names, and its bytes."""
 
     kind: str
+    kid: bytes
     raw: bytes
 
 

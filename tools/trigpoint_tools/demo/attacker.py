@@ -14,7 +14,7 @@ from collections.abc import Callable
 import paho.mqtt.client as mqtt
 from cryptography.hazmat.primitives.asymmetric import ec
 from paho.mqtt.enums import CallbackAPIVersion
-from trigpoint.wire import ack
+from trigpoint.wire import ack, cbor
 from trigpoint.wire.errors import WireError
 from trigpoint.wire.keys import PublicKey, sign
 from trigpoint.wire.statement import Reading, Statement, build, parse
@@ -54,9 +54,9 @@ def stranger(captured: Statement) -> bytes:
     )
 
 
-def truncated(captured: Statement, length: int) -> bytes:
-    """Return the first `length` bytes of a captured statement."""
-    return captured.raw[:length]
+def truncated(captured: Statement) -> bytes:
+    """Return a captured statement that breaks off somewhere."""
+    return captured.raw[: 1 + secrets.randbelow(len(captured.raw) - 1)]
 
 
 def cloned(captured: Statement, key: ec.EllipticCurvePrivateKey) -> bytes:
@@ -69,16 +69,24 @@ def forged_ack(seq: int, time_ms: int, random: Callable[[int], bytes] = secrets.
     return ack.seal(random(32), seq, time_ms)
 
 
+def acked_seq(data: bytes) -> int:
+    """Return the seq of an ack, which anyone may read (docs/protocol.md section 6); -1 if it is no ack."""
+    match cbor.decode(data):
+        case cbor.Tag(cbor.TAG_MAC0, [_, _, bytes(payload), _]):
+            match cbor.decode(payload):
+                case {1: int(seq)}:
+                    return seq
+    return -1
+
+
 class Attacker:
     """Listens to all that passes the broker, and sends forged messages to boards and gateway.
 
     Attributes:
-        forgeries: what was sent to the gateway, as (kind, bytes).
         acks_sent: how many forged acks were sent to boards.
     """
 
     def __init__(self, host: str, port: int) -> None:
-        self.forgeries: list[Forgery] = []
         self.acks_sent = 0
         self._captured: dict[bytes, list[Statement]] = {}
         self._acks: dict[bytes, list[bytes]] = {}
@@ -102,22 +110,28 @@ class Attacker:
             return list(self._captured.get(kid, ()))
 
     def captured_acks(self, kid: bytes) -> list[bytes]:
-        """Return the acks to a board seen so far."""
+        """Return the gateway's acks to a board seen so far."""
         with self._lock:
             return list(self._acks.get(kid, ()))
 
-    def send(self, kind: str, kid: bytes, raw: bytes) -> None:
-        """Send a forged statement to the gateway as if from board `kid`; return when the broker has it.
+    def acked(self, kid: bytes) -> list[Statement]:
+        """Return the captured statements of a board that the gateway has acked: its seqs that are used."""
+        newest = max(map(acked_seq, self.captured_acks(kid)), default=-1)
+        return [statement for statement in self.captured(kid) if statement.seq <= newest]
+
+    def send(self, forgery: Forgery) -> None:
+        """Send a forged statement to the gateway as if from its board; return when the broker has it.
 
         Raises:
-            RuntimeError: the broker did not take it, so that it must not count as an attack.
+            RuntimeError: the broker did not take it.
         """
-        self._made.add(raw)  # before it is sent: the broker sends it back to us as to everyone
-        self._publish(f"trig/1/{kid.hex()}/s", raw)
-        self.forgeries.append(Forgery(kind, raw))
+        self._made.add(forgery.raw)  # before it is sent: the broker sends it back to us as to everyone
+        self._publish(f"trig/1/{forgery.kid.hex()}/s", forgery.raw)
 
     def send_ack(self, kid: bytes, raw: bytes) -> None:
-        """Send a forged ack to a board."""
+        """Send a forged ack, or a replayed one, to a board."""
+        if raw not in self.captured_acks(kid):
+            self._made.add(raw)
         self._publish(f"trig/1/{kid.hex()}/a", raw)
         self.acks_sent += 1
 
@@ -132,6 +146,8 @@ class Attacker:
         payload = bytes(message.payload)
         with self._lock:
             if message.topic.endswith("/a"):
+                if payload in self._made:
+                    return
                 self._acks.setdefault(kid, []).append(payload)
                 return
             try:
@@ -145,8 +161,8 @@ class Attacker:
 
 def _rebuilt(captured: Statement, seq: int, prev: bytes, signer: Callable[[bytes], bytes]) -> bytes:
     first = captured.readings[0]
-    warmer = first._replace(mantissa=first.mantissa + 100)
-    readings: tuple[Reading, ...] = (warmer, *captured.readings[1:])
+    other = first._replace(mantissa=first.mantissa + 1 + secrets.randbelow(1000))
+    readings: tuple[Reading, ...] = (other, *captured.readings[1:])
     return build(
         kid=captured.kid,
         seq=seq,

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 
 from cryptography.hazmat.primitives.asymmetric import ec
 from trigpoint.wire.statement import Statement, parse
 
 from trigpoint_tools.demo import attacker
-from trigpoint_tools.demo.accounting import REPLAY
+from trigpoint_tools.demo.accounting import REPLAY, Forgery
 from trigpoint_tools.demo.attacker import Attacker
 
-_PATIENCE_S = 10.0
+_PATIENCE_S = 20.0
+_AGAIN_S = 1.0
 
 
 @dataclass(frozen=True)
@@ -25,31 +26,65 @@ class Campaign:
         boards: ids of the boards whose traffic it listens to.
         stolen: the board whose key it has.
         key: that key.
+        arrived: tells whether the gateway has had these messages before it.
+        forgeries: what was sent to the gateway.
     """
 
     attacker: Attacker
     boards: Sequence[bytes]
     stolen: bytes
     key: ec.EllipticCurvePrivateKey
+    arrived: Callable[[Sequence[Forgery]], bool]
+    forgeries: list[Forgery] = field(default_factory=list)
 
     def round(self) -> int:
-        """Send several forged statements of each kind to the gateway; return how many."""
-        before = len(self.attacker.forgeries)
-        send = self.attacker.send
+        """Send several forged statements of each kind to the gateway; return how many.
+
+        A broker that has just come up has no session of the gateway's yet, and drops what it gets. A message that was
+        dropped has attacked nobody, so the round is sent again until the gateway has had all of it.
+
+        Raises:
+            RuntimeError: it has not, for long.
+        """
+        forgeries = self._forge()
+        deadline = time.monotonic() + _PATIENCE_S
+        while True:
+            for forgery in forgeries:
+                self.attacker.send(forgery)
+            again = time.monotonic() + _AGAIN_S
+            while time.monotonic() < again:
+                if self.arrived(forgeries):
+                    self.forgeries.extend(forgeries)
+                    return len(forgeries)
+                time.sleep(0.05)
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"forged messages did not reach the gateway within {_PATIENCE_S:.0f} s")
+
+    def _forge(self) -> list[Forgery]:
+        """Return a round's messages. Replays stand between others of the same board, so they arrive if those do.
+
+        A used seq is one that the gateway has acked. Under one that it has not, whoever has the key may come before the
+        board: then the board's own statement is the second history, and the board is flagged for that one.
+        """
+        made: list[Forgery] = []
         for victim in self.boards[1:3]:
-            captured = self._captured(victim)
-            send(attacker.BAD_SIGNATURE, victim, attacker.changed_value(captured[-1]))
-            send(attacker.BAD_SIGNATURE, victim, attacker.invented_next(captured[-1]))
-            stranger = attacker.stranger(captured[-1])
-            send(attacker.UNKNOWN_BOARD, parse(stranger).kid, stranger)
-            send(REPLAY, victim, captured[0].raw)
-            send(REPLAY, victim, captured[-1].raw)
-            send(attacker.TRUNCATED, victim, attacker.truncated(captured[0], len(captured[0].raw) - 1))
-            send(attacker.TRUNCATED, victim, attacker.truncated(captured[-1], len(captured[-1].raw) // 2))
-        captured = self._captured(self.stolen)
-        send(attacker.CLONED_KEY, self.stolen, attacker.cloned(captured[0], self.key))
-        send(attacker.CLONED_KEY, self.stolen, attacker.cloned(captured[-1], self.key))
-        return len(self.attacker.forgeries) - before
+            used = self._heard(victim, self.attacker.acked)
+            stranger = attacker.stranger(used[-1])
+            made += [
+                Forgery(attacker.BAD_SIGNATURE, victim, attacker.changed_value(used[-1])),
+                Forgery(attacker.BAD_SIGNATURE, victim, attacker.invented_next(used[-1])),
+                Forgery(REPLAY, victim, used[0].raw),
+                Forgery(REPLAY, victim, used[-1].raw),
+                Forgery(attacker.TRUNCATED, victim, attacker.truncated(used[0])),
+                Forgery(attacker.TRUNCATED, victim, attacker.truncated(used[-1])),
+                Forgery(attacker.UNKNOWN_BOARD, parse(stranger).kid, stranger),
+            ]
+        used = self._heard(self.stolen, self.attacker.acked)
+        return [
+            *made,
+            Forgery(attacker.CLONED_KEY, self.stolen, attacker.cloned(used[0], self.key)),
+            Forgery(attacker.CLONED_KEY, self.stolen, attacker.cloned(used[-1], self.key)),
+        ]
 
     def acks(self, time_ms: int) -> int:
         """Tell every board that all it ever sent is on disk, by forged acks and by replayed ones; return how many.
@@ -58,7 +93,7 @@ class Campaign:
         """
         before = self.attacker.acks_sent
         for number, victim in enumerate(self.boards):
-            newest = self._captured(victim)[-1].seq
+            newest = self._heard(victim, self.attacker.captured)[-1].seq
             self.attacker.send_ack(victim, attacker.forged_ack(newest, time_ms))
             self.attacker.send_ack(victim, attacker.forged_ack(newest + 1, time_ms + 10**9))
             others = self.attacker.captured_acks(self.boards[number - 1])
@@ -67,15 +102,15 @@ class Campaign:
                 self.attacker.send_ack(victim, replayed)
         return self.attacker.acks_sent - before
 
-    def _captured(self, kid: bytes) -> list[Statement]:
-        """Return what a board was heard to say, waiting for it to say something.
+    def _heard(self, kid: bytes, what: Callable[[bytes], list[Statement]]) -> list[Statement]:
+        """Return what was heard of a board, waiting for it if need be.
 
         Raises:
-            RuntimeError: it said nothing for long.
+            RuntimeError: nothing was heard for long.
         """
         deadline = time.monotonic() + _PATIENCE_S
-        while not (captured := self.attacker.captured(kid)):
+        while not (heard := what(kid)):
             if time.monotonic() > deadline:
-                raise RuntimeError(f"board {kid.hex()[:8]} said nothing within {_PATIENCE_S:.0f} s")
+                raise RuntimeError(f"nothing was heard of board {kid.hex()[:8]} within {_PATIENCE_S:.0f} s")
             time.sleep(0.05)
-        return captured
+        return heard

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import closing
 from hashlib import sha256
 from pathlib import Path
@@ -13,7 +13,7 @@ from trigpoint.store.database import open_database
 from trigpoint.wire.errors import WireError
 from trigpoint.wire.statement import Statement, parse
 
-from trigpoint_tools.demo.accounting import Stored, Value
+from trigpoint_tools.demo.accounting import REPLAY, Forgery, Stored, Value
 
 _MARK = struct.Struct("<2sHI32sI")
 """What the board's journal writes before a statement: magic, length, seq, SHA-256, CRC (device/trig/journal.py)."""
@@ -37,6 +37,15 @@ def counts(database: Path) -> Counts:
                 0
             ],
         )
+
+
+def arrived(database: Path, forgeries: Sequence[Forgery]) -> bool:
+    """Tell whether the gateway has had all of these messages, whatever it did with them. Replays leave no trace."""
+    raws = {forgery.raw for forgery in forgeries if forgery.kind != REPLAY}
+    with closing(open_database(database, read_only=True)) as connection:
+        for table in ("rejected", "evidence", "statements"):
+            raws -= {raw for (raw,) in connection.execute(f"SELECT raw FROM {table}")}  # noqa: S608
+    return not raws
 
 
 def stored_statements(database: Path, kid: bytes) -> list[Statement]:

@@ -48,10 +48,10 @@ class Plan:
         (40, "restore power"),
         (52, "broker down"),
         (64, "broker up"),
-        (78, "attack"),
-        (88, "kill gateway"),
-        (92, "forge acks"),
-        (98, "restart gateway"),
+        (82, "attack"),
+        (92, "kill gateway"),
+        (96, "forge acks"),
+        (102, "restart gateway"),
         (116, "attack"),
     )
 

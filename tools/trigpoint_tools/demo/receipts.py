@@ -1,68 +1,51 @@
-"""The demo's last act: receipts fetched and verified by the commands that a user has, and broken ones refused."""
+"""The demo's last act: receipts fetched and verified as a user does, and broken ones refused."""
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-from trigpoint.errors import OperatorError
+from trigpoint.commands.receipt import issue
+from trigpoint.commands.verify import examine
+from trigpoint.config import Config
 from trigpoint.verify import verify_offline
 from trigpoint.wire.trust import Trust
 
 _TIMEOUT_S = 60
 
 
-def command(*arguments: str) -> tuple[int, str, str]:
-    """Run `trigpoint` as a user does; return exit code, output and errors."""
+def command(*arguments: str) -> tuple[int, str]:
+    """Run `trigpoint` as a user does; return exit code, and output and errors together."""
     done = subprocess.run(
         [sys.executable, "-m", "trigpoint", *arguments],
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
         text=True,
         timeout=_TIMEOUT_S,
         check=False,
         start_new_session=True,
     )
-    return done.returncode, done.stdout, done.stderr
+    return done.returncode, done.stdout
 
 
-def fetch(gateway: Path, kid: bytes, file: Path) -> dict[str, Any]:
-    """Have the newest anchored receipt of a board written to a file; return what the command says of it.
+def fetch_and_verify(config: Config, kid: bytes, file: Path, trust: Path, rpc: str) -> list[str]:
+    """Have a board's newest anchored receipt written to a file and examined, by what the commands are made of.
 
-    Raises:
-        OperatorError: there is none.
+    Returns:
+        What does not hold; nothing if all does.
     """
-    code, out, err = command("receipt", "get", str(gateway), "--board", kid.hex(), "--output", str(file), "--json")
-    if code:
-        raise OperatorError(f"no receipt of board {kid.hex()[:8]}: {err.strip()}")
-    answer: dict[str, Any] = json.loads(out)
-    return answer
+    file.write_bytes(issue(config, kid.hex()))
+    found = examine(file, trust, rpc)
+    return [f"{check.name}: {check.detail}" for check in found.checks if check.status != "ok"]
 
 
-def verifies(file: Path, trust: Path, rpc: str | None) -> str | None:
-    """Verify a receipt by the command; return None if it holds, else what the command says."""
-    online = ("--rpc", rpc) if rpc else ()
-    code, out, err = command("verify", str(file), "--trust", str(trust), "--json", *online)
-    if code == 0:
-        return None
-    try:
-        wrong = [
-            f"{check['name']}: {check['detail']}" for check in json.loads(out)["checks"] if check["status"] != "ok"
-        ]
-    except ValueError:
-        return err.strip()
-    return "; ".join(wrong)
-
-
-def refused_flips(data: bytes, trust: Trust, step: Callable[[int], int] = lambda _: 1) -> tuple[int, int]:
+def refused_flips(data: bytes, trust: Trust) -> tuple[int, int]:
     """Change each byte of a receipt in turn; return how many were tried, and how many the verifier refused by name."""
     refused = 0
     for place in range(len(data)):
         broken = bytearray(data)
-        broken[place] ^= step(place)
+        broken[place] ^= 1
         verdict = verify_offline(bytes(broken), trust)
         refused += not verdict.verified and any(check.status == "failed" for check in verdict.checks)
     return len(data), refused

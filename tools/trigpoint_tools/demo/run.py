@@ -6,7 +6,6 @@ import shutil
 import signal
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -71,6 +70,7 @@ class _Demo:
         self._plan = plan
         self._progress = progress
         self._directory = directory
+        self._folder = world.gateway_directory.parent / "receipts"
         self._cuts: list[Cut] = []
         self._faults: list[str] = []
 
@@ -122,7 +122,11 @@ class _Demo:
         world.on_exit(self._attacker.close)
         stolen = world.boards[0]
         self._campaign = Campaign(
-            self._attacker, [board.kid for board in world.boards], stolen.kid, stolen.stolen_key()
+            self._attacker,
+            [board.kid for board in world.boards],
+            stolen.kid,
+            stolen.stolen_key(),
+            lambda forgeries: evidence.arrived(world.config.database, forgeries),
         )
         world.start_boards()
         began = world.clock.now()
@@ -193,36 +197,41 @@ class _Demo:
         return anchored_heads(world.chain.web3, world.deployment.transparency_log, trust.log_id)
 
     def _receipts(self) -> int:
-        """Fetch and verify one receipt of each board; return how many hold."""
+        """Fetch and verify one receipt of each board, offline and on the chain; return how many hold.
+
+        All go through the functions of which the commands are made; that of the first board through the commands.
+        """
         world = self._world
         trust = self._directory / "trust.json"
-        folder = world.gateway_directory.parent / "receipts"
-        folder.mkdir()
-
-        def check(board: DemoBoard) -> str | None:
-            file = folder / f"board-{board.number}.cose"
-            receipts.fetch(world.gateway_directory, board.kid, file)
-            return receipts.verifies(file, trust, world.chain.url)
-
-        with ThreadPoolExecutor(2) as pool:
-            wrong = list(pool.map(check, world.boards))
-        for board, problem in zip(world.boards, wrong, strict=True):
-            if problem is not None:
-                self._faults.append(f"the receipt of {board.label} does not hold: {problem}")
-        shutil.copyfile(folder / "board-1.cose", self._directory / "receipt.cose")
-        return wrong.count(None)
+        self._folder.mkdir()
+        held = 0
+        for board in world.boards:
+            file = self._folder / f"board-{board.number}.cose"
+            wrong = receipts.fetch_and_verify(world.config, board.kid, file, trust, world.chain.url)
+            held += not wrong
+            self._faults += [f"the receipt of {board.label} does not hold: {problem}" for problem in wrong]
+        first = world.boards[0].kid.hex()
+        file = self._directory / "receipt.cose"
+        self._command(0, "receipt", "get", str(world.gateway_directory), "--board", first, "--output", str(file))
+        self._command(0, "verify", str(file), "--trust", str(trust), "--rpc", world.chain.url)
+        return held
 
     def _flips(self) -> tuple[int, int]:
         """Change every byte of a receipt in turn; return how many changes were tried and how many refused."""
-        file = self._directory / "receipt.cose"
-        broken = self._world.gateway_directory.parent / "receipts" / "broken.cose"
-        data = bytearray(file.read_bytes())
+        data = bytearray((self._directory / "receipt.cose").read_bytes())
         tried, refused = receipts.refused_flips(bytes(data), self._trust())
         data[len(data) // 2] ^= 1
+        broken = self._folder / "broken.cose"
         broken.write_bytes(data)
-        if receipts.verifies(broken, self._directory / "trust.json", None) is None:
-            self._faults.append("`trigpoint verify` took a receipt with a changed byte")
+        self._command(1, "verify", str(broken), "--trust", str(self._directory / "trust.json"))
         return tried, refused
+
+    def _command(self, wanted: int, *arguments: str) -> None:
+        """Run `trigpoint`; another exit code than the one wanted is a fault."""
+        code, said = receipts.command(*arguments)
+        if code != wanted:
+            last = (said.strip().splitlines() or [""])[-1]
+            self._faults.append(f"`trigpoint {' '.join(arguments)}` left with {code}, not {wanted}: {last}")
 
     def _audit(self, heads: list[AnchoredHead]) -> Account:
         world = self._world
@@ -230,7 +239,7 @@ class _Demo:
             {board.kid: board.measured() for board in world.boards},
             evidence.stored(world.config.database),
             cuts=self._cuts,
-            forgeries=self._attacker.forgeries,
+            forgeries=self._campaign.forgeries,
             cloned=frozenset({self._campaign.stolen}),
             batch_values=self._plan.batch_values,
         )

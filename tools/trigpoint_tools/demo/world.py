@@ -141,7 +141,7 @@ class World:
                 transparency_log=self.deployment.transparency_log,
                 deploy_block=self.deployment.block,
                 confirmations=0,
-                anchor_every_s=self._plan.anchor_every_s,
+                anchor_every_s=round(self._plan.anchor_every_s * self._plan.speed),  # it goes by the world's clock
                 world=(self.clock.origin, self.clock.real_origin, self.clock.speed),
             ),
         )
