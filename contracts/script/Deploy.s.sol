@@ -17,9 +17,6 @@ contract Deploy {
     /// @dev Where Forge listens: the last 20 bytes of keccak256("hevm cheat code").
     ScriptVm private constant vm = ScriptVm(0x7109709ECfa91a80626fF3989D68f67F5b1DD12D);
 
-    /// @dev Forge runs only contracts that say that they are scripts.
-    bool public constant IS_SCRIPT = true;
-
     function run() external returns (DeviceRegistry registry, TransparencyLog log) {
         vm.startBroadcast();
         registry = new DeviceRegistry();

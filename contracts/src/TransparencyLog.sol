@@ -115,11 +115,12 @@ contract TransparencyLog {
         emit Anchored(logId, size, root);
     }
 
-    /// @notice Whether an entry is in the tree of the log's newest head. Never reverts over what a proof says; a bad one is false.
+    /// @notice Whether an entry is in the tree of the log's newest head.
     /// @param logId The log.
     /// @param entry SHA-256 of a statement's bytes.
     /// @param index Place of the entry in the log, from 0.
     /// @param path Inclusion proof for the newest head's size, leaf side first.
+    /// @return False for a bad proof, and for a log without a head. Nothing that a proof says makes this revert.
     function verifyInclusion(bytes32 logId, bytes32 entry, uint256 index, bytes32[] calldata path)
         external
         view
@@ -130,13 +131,13 @@ contract TransparencyLog {
     }
 
     /// @notice Whether a board that was active when the newest head was anchored signed this statement, and the log holds it.
-    /// Never reverts over what statement or proof say; a bad one is false.
     /// @dev A board that was revoked after its statement and before the newest head is not active at that head's time: the contract
     /// keeps no older heads. A receipt file keeps its own anchor and is judged by that one (docs/protocol.md section 11).
     /// @param logId The log.
     /// @param statement The statement, taken apart.
     /// @param index Place of the statement in the log, from 0.
     /// @param path Inclusion proof for the newest head's size, leaf side first.
+    /// @return False if any of the three does not hold. Nothing that a statement or a proof says makes this revert.
     function verifyStatement(bytes32 logId, Statement calldata statement, uint256 index, bytes32[] calldata path)
         external
         view
