@@ -452,6 +452,48 @@ def test_a_node_that_is_away_and_comes_back(gateway: Gateway, answered: bool) ->
     assert gateway.transactions() == 2
 
 
+def test_it_waits_for_another_transaction_of_its_account(gateway: Gateway) -> None:
+    """Someone enrols a board with the gateway's account, and the transaction is lost in the end."""
+    gateway.run(2)
+    chain = gateway.contracts
+    chain.automine(False)
+    address = gateway.account.address
+    chain.chain.rpc("anvil_impersonateAccount", address)
+    other = chain.chain.rpc("eth_sendTransaction", {"from": address, "to": address, "value": "0x1"})
+    gateway.grow(3)
+    with pytest.raises(ChainUnavailableError, match="another transaction of the account"):
+        gateway.anchorer.step()
+    assert gateway.anchors() == []
+    chain.chain.rpc("anvil_dropTransaction", other)
+    chain.automine(True)
+    gateway.run(2)
+    assert gateway.anchors() == [(3, State.FINAL)]
+
+
+def test_a_refused_transaction_does_not_keep_the_gateway_from_starting(gateway: Gateway) -> None:
+    gateway.run(2)
+    gateway.grow(3)
+
+    def refuse(method: str, parameters: Any, response: Any) -> Any:
+        if method == "eth_sendRawTransaction":
+            return {"jsonrpc": "2.0", "id": 1, "error": {"code": -32000, "message": "max fee per gas too low"}}
+        return response
+
+    gateway.contracts.automine(False)
+    gateway.wire.after = refuse
+    with pytest.raises(ChainUnavailableError, match="max fee per gas too low"):
+        gateway.anchorer.step()
+    (waiting,) = gateway.writer.submit(lambda connection: store.unsettled(connection, 31337))
+    gateway.contracts.chain.rpc("anvil_dropTransaction", "0x" + waiting.hash.hex())
+    gateway.start()
+    gateway.wire.after = refuse
+    gateway.anchorer.settle()
+    gateway.wire.after = lambda method, parameters, response: response
+    gateway.contracts.automine(True)
+    gateway.run(3)
+    assert gateway.anchors() == [(3, State.FINAL)]
+
+
 def test_another_account_or_key_than_the_log_was_begun_with(gateway: Gateway, tmp_path: Path) -> None:
     gateway.run(2)
     stranger = Gateway(gateway.contracts, tmp_path / "other.db", gateway.contracts.chain.account())

@@ -13,7 +13,7 @@ from trigpoint.chain import registry as chain_registry
 from trigpoint.chain.abi import DEVICE_REGISTRY
 from trigpoint.chain.errors import ChainUnavailableError
 from trigpoint.chain.node import address_bytes
-from trigpoint.chain.registration import _fields, register, register_batch
+from trigpoint.chain.registration import as_struct, register, register_batch
 from trigpoint.chain.registry import Progress, RegistrySync
 from trigpoint.store.writer import Writer
 
@@ -86,7 +86,7 @@ def test_every_event_is_mirrored(mirror: Mirror) -> None:
     assert mirror.boards() == {board.kid: (registered, True, 0) for board in (first, second, third)}
 
     chain.send(DEVICE_REGISTRY, chain.registry, "revoke", number(first))
-    succeeded = chain.send(DEVICE_REGISTRY, chain.registry, "succeed", number(second), _fields(heir.permit(chain)))
+    succeeded = chain.send(DEVICE_REGISTRY, chain.registry, "succeed", number(second), as_struct(heir.permit(chain)))
     chain.send(DEVICE_REGISTRY, chain.registry, "transferFrom", mine.address, theirs.address, number(third))
     mirror.catch_up()
     assert mirror.boards() == {

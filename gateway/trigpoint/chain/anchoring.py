@@ -11,10 +11,10 @@ from eth_account.signers.local import LocalAccount
 from web3 import Web3
 
 from trigpoint.chain.abi import TRANSPARENCY_LOG
-from trigpoint.chain.errors import ChainUnavailableError
+from trigpoint.chain.errors import ChainUnavailableError, NodeRefusedError
 from trigpoint.chain.node import Log, Node, address_bytes, checksum
 from trigpoint.chain.submitter import Submitter, is_anchored
-from trigpoint.chain.transactions import Request
+from trigpoint.chain.transactions import OutOfFundsError, Request
 from trigpoint.clock import Clock
 from trigpoint.errors import OperatorError
 from trigpoint.log import checkpoint, tree
@@ -164,17 +164,22 @@ class Anchorer:
         )
 
     def settle(self) -> None:
-        """Settle what was in flight when the gateway stopped, and make sure that the chain agrees with the log.
+        """Make sure that the chain agrees with the log, and settle what was in flight when the gateway stopped.
+
+        A transaction that cannot be sent now is no reason not to start: it is logged, and left to `step`.
 
         Raises:
-            LogForkError: it does not.
+            LogForkError: the chain contradicts the log.
             ChainUnavailableError: the node did not answer.
-            OperatorError: see `step`.
+            OperatorError: the log on the chain has another key.
         """
-        self._submitter.settle()
         head = self._chain_head()
         if head is not None:
             self._standing(head, self._local(head))
+        try:
+            self._submitter.settle()
+        except (NodeRefusedError, OutOfFundsError) as error:
+            _log.error("%s", error)
 
     def step(self) -> None:
         """Do what is due: settle what is in flight, else open the log, else anchor it.

@@ -49,7 +49,7 @@ def register(web3: Web3, account: LocalAccount, registry: bytes, permit: Permit)
         ChainUnavailableError: the node did not answer.
         OperatorError: the registry refuses the permit, or the account cannot pay; the message says which.
     """
-    data = DEVICE_REGISTRY.call("register", _fields(permit))
+    data = DEVICE_REGISTRY.call("register", as_struct(permit))
     return _submit(web3, account, Request(DEVICE_REGISTRY, registry, data), (permit,))
 
 
@@ -62,7 +62,7 @@ def register_batch(web3: Web3, account: LocalAccount, registry: bytes, permits: 
     """
     if not 1 <= len(permits) <= LARGEST_BATCH:
         raise OperatorError(f"a batch has 1 to {LARGEST_BATCH} permits, not {len(permits)}: split it")
-    data = DEVICE_REGISTRY.call("registerBatch", [_fields(permit) for permit in permits])
+    data = DEVICE_REGISTRY.call("registerBatch", [as_struct(permit) for permit in permits])
     return _submit(web3, account, Request(DEVICE_REGISTRY, registry, data), permits)
 
 
@@ -95,7 +95,8 @@ def _kid(permit: Permit) -> bytes:
         raise OperatorError(f"the permit's key is none: {error}; let the board sign a new one") from error
 
 
-def _fields(permit: Permit) -> tuple[object, ...]:
+def as_struct(permit: Permit) -> tuple[object, ...]:
+    """Return the permit as the contract's struct, for `Interface.call`."""
     return (
         checksum(permit.owner),
         permit.x,

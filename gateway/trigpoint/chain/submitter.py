@@ -20,7 +20,7 @@ from eth_account.signers.local import LocalAccount
 from web3 import Web3
 
 from trigpoint.chain.abi import TRANSPARENCY_LOG
-from trigpoint.chain.errors import NodeRefusedError
+from trigpoint.chain.errors import ChainUnavailableError, NodeRefusedError
 from trigpoint.chain.node import Log, Node, address_bytes
 from trigpoint.chain.transactions import (
     OutOfFundsError,
@@ -173,6 +173,12 @@ class Submitter:
             ChainUnavailableError: the node did not answer. What was stored, if anything, goes on at the next `settle`.
             InFlightError: another one is not settled; nothing was stored.
         """
+        sender = address_bytes(self._account.address)
+        # Behind a waiting transaction that gets lost, ours would wait for ever; in its place, ours would push it out.
+        if self._node.nonce(sender, pending=True) > self._node.nonce(sender, pending=False):
+            raise ChainUnavailableError(
+                f"another transaction of the account {self._account.address} waits to be mined: going on after it"
+            )
         signed = sign(self._node, self._account, self._chain_id, request)
         prepared = Transaction(
             id=0,
@@ -182,7 +188,7 @@ class Submitter:
             size=size,
             root=root,
             state=State.PREPARED,
-            sender=address_bytes(self._account.address),
+            sender=sender,
             nonce=signed.nonce,
             raw=signed.raw,
             hash=signed.hash,
