@@ -195,6 +195,16 @@ contract Rfc9162Test {
         vm.assertTrue(answered && !abi.decode(answer, (bool)), "false");
     }
 
+    /// @notice The hashes of a tree's right edge lead to its own root, but are no proof between equal sizes: such a one is empty.
+    function test_equalSizesHaveNoProof() external view {
+        bytes32[] memory leaves = ReferenceTree.leavesOf(1, 3);
+        bytes32 root = leaves.root(3);
+        bytes32[] memory edge = new bytes32[](2);
+        (edge[0], edge[1]) = (leaves[2], leaves.root(2));
+        vm.assertFalse(lib.consistency(3, root, 3, root, edge), "the right edge");
+        vm.assertFalse(lib.consistency(3, root, 3, root, new bytes32[](0)), "nothing");
+    }
+
     function test_theEmptyTreeProvesNothing() external view {
         bytes32[] memory none = new bytes32[](0);
         vm.assertFalse(lib.inclusion(0, 0, 0, 0, none), "inclusion in nothing");
