@@ -94,9 +94,12 @@ def _start(config: Config, watch: _Watch, stack: ExitStack) -> PublicFiles:
     chain, trust = _connect_chain(config, log_key, writer, clock, watch)
     _ready("chain", f"chain {config.chain.chain_id}, {queries.active_boards(reader)} active boards")
 
-    public = PublicFiles(config.public, reader, trust.log_id, log_key)
-    public.write_trust(trust)
-    public.publish()
+    try:
+        public = PublicFiles(config.public, reader, trust.log_id, log_key)
+        public.write_trust(trust)
+        public.publish()
+    except OSError as error:
+        raise OperatorError(f"cannot write to {config.public}: {error.strerror}; check its owner and space") from error
     stack.callback(_publish, public)
     _ready("public files", f"log {trust.log_id.hex()} in {config.public}")
 

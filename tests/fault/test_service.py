@@ -218,6 +218,18 @@ def test_a_key_file_that_is_unreadable_open_to_others_or_no_key(gateway_director
         service.run(settings)
 
 
+def test_a_data_directory_that_cannot_be_used(gateway_directory):
+    settings, _ = gateway_directory
+    settings.data.mkdir()
+    settings.public.write_text("in the way")
+    with pytest.raises(OperatorError, match=r"cannot write to .*public: File exists"):
+        service.run(settings)
+    settings.public.unlink()
+    settings.database.write_bytes(b"not a database" * 100)
+    with pytest.raises(OperatorError, match="file is not a database"):
+        service.run(settings)
+
+
 def test_two_gateways_on_one_directory_and_another_log_key(gateway_directory):
     settings, path = gateway_directory
     gateway = Gateway(settings, path.parent)

@@ -38,6 +38,15 @@ def test_migrations_run_once_and_a_newer_schema_is_refused(tmp_path):
         migrate(connection)
 
 
+def test_a_migration_is_all_or_nothing(tmp_path):
+    connection = open_database(tmp_path / "a.db")
+    connection.execute("CREATE TABLE rejected (id INTEGER)")  # in the way of the first migration's seventh table
+    with pytest.raises(OperatorError, match="cannot bring the database to schema 1: table rejected already exists"):
+        migrate(connection)
+    assert connection.execute("SELECT name FROM sqlite_schema").fetchall() == [("rejected",)]
+    assert connection.execute("PRAGMA user_version").fetchone() == (0,)
+
+
 def test_an_empty_log_has_the_empty_root(tmp_path):
     connection = open_database(tmp_path / "a.db")
     migrate(connection)

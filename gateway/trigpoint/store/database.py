@@ -42,7 +42,7 @@ def migrate(connection: sqlite3.Connection) -> None:
     A migration is a file `store/migrations/NNNN_name.sql`; PRAGMA user_version holds the number of the last one run.
 
     Raises:
-        OperatorError: the database was written by a newer Trigpoint.
+        OperatorError: the database was written by a newer Trigpoint, or refuses to be written.
     """
     migrations = _migrations()
     done = connection.execute("PRAGMA user_version").fetchone()[0]
@@ -54,10 +54,12 @@ def migrate(connection: sqlite3.Connection) -> None:
         if number > done:
             try:
                 connection.executescript(f"BEGIN IMMEDIATE;\n{script}\nPRAGMA user_version = {number};\nCOMMIT;")
-            except sqlite3.Error:
+            except sqlite3.Error as error:
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
-                raise
+                raise OperatorError(
+                    f"cannot bring the database to schema {number}: {error}; is the disk full?"
+                ) from error
 
 
 def _migrations() -> dict[int, str]:
