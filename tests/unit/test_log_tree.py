@@ -270,6 +270,8 @@ def test_consistency_with_the_empty_tree_and_itself() -> None:
         verify_consistency(6, root, 5, root, [])
     with pytest.raises(ProofError):
         verify_consistency(3, root, 5, root, [])
+    with pytest.raises(ProofError, match="too few"):
+        verify_consistency(3, root, 5, root, tree.consistency_proof(LOG_320.tiles, 3, 5)[:-1])
 
 
 HASHES = st.binary(min_size=32, max_size=32)
