@@ -281,6 +281,8 @@ class Journal:
         if seq >= self.oldest:
             self.dropped += seq + 1 - max(self.oldest, self.acked + 1)
             self._lost_below = seq + 1
+            while len(self._numbers) > 1 and self._firsts[1] <= self._lost_below:
+                self._remove_oldest()
 
     def _write(self, seq, entry, data):
         mark = memoryview(self._header)[:_MARK_BYTES]

@@ -17,6 +17,7 @@ _WIDTH = const(8)
 _IDLE_MS = const(5000)
 _PUBLISH_MS = const(30000)
 _MAX_ACK = const(128)
+_PATIENCE = const(3)
 
 
 class AckError(ValueError):
@@ -50,6 +51,7 @@ class Window:
 
     def __init__(self, resend_ms):
         self._resend_ms = resend_ms
+        self._unmoved = 0
         self.restart(0)
 
     def restart(self, now):
@@ -62,7 +64,20 @@ class Window:
     def acked(self, now):
         """An ack moved the window on."""
         self._width = min(2 * self._width, _WIDTH)
+        self._unmoved = 0
         self._moved_at = now
+
+    def not_acked(self, oldest, acked):
+        """A genuine ack said nothing new; return whether to give up all that is held.
+
+        The statements that outlived a loss were signed before it. If the gateway, having been told of the loss, still
+        stands before it, it can take none of them (protocol, section 5, the rule for a gap): only a statement that
+        begins anew, its ``oldest`` equal to its seq, gets the board going again.
+        """
+        if oldest <= acked + 1 or not self._declared:
+            return False
+        self._unmoved += 1
+        return self._unmoved >= _PATIENCE
 
     def choose(self, oldest, acked, next_seq, now):
         """Return the seq to send now, or None.
@@ -183,6 +198,8 @@ class Uplink:
         journal = self._journal
         if not journal.acked < seq < journal.next_seq:
             self.old_acks += 1
+            if seq <= journal.acked and self._window.not_acked(journal.oldest, journal.acked):
+                journal.abandon(journal.next_seq - 1)
             return False
         sent = self._sent_at(seq)
         journal.ack(seq)

@@ -288,3 +288,68 @@ sent = go(200)
 assert sent[0] == 2 and 1 in sent and 0 not in sent, sent
 assert journal.oldest == 1 and journal.dropped == 1
 """)
+
+
+@pytest.mark.parametrize("takes_declarations", [False, True])
+def test_board_gets_going_again_after_its_journal_ran_over(takes_declarations: bool) -> None:
+    """With the gap rule of section 5 as it stands, and with a gateway that takes the declaration for itself."""
+    _uplink(f"""
+from trig.hkdf import hmac_sha256
+from trig.cbor import encode
+
+def seal(seq, time):
+    payload = encode(encode({{1: seq, 2: time}}))
+    return b"\\xd1\\x84\\x43\\xa1\\x01\\x04\\xa0" + payload + b"\\x48" + hmac_sha256(
+        KEY, b"\\x84\\x64MAC0\\x43\\xa1\\x01\\x04\\x40", payload)[:8]
+
+class Gateway:
+    next = 0
+    taken = []
+    time = 1_700_000_000_000
+    def take(self, seq, oldest):
+        if seq > max(self.next, oldest):
+            if {takes_declarations} and oldest > self.next:
+                self.next = oldest
+        elif seq >= self.next:
+            self.next = seq + 1
+            self.taken.append(seq)
+        self.time += 1
+        return seal(self.next - 1, self.time) if self.next else None
+
+gateway = Gateway()
+gateway.next = 5
+signed = {{}}
+
+async def publish(topic, payload):
+    seq = int(bytes(payload[:20]).split()[1])
+    answer = gateway.take(seq, signed[seq])
+    if answer:
+        up.take(answer)
+
+def add(n):
+    for _ in range(n):
+        journal.make_room()
+        seq = journal.next_seq
+        signed[seq] = journal.oldest
+        journal.append(b"statement %d " % seq + bytes(900))
+    up.wake()
+
+journal = up._journal = Journal("/flash/j", KID, segment_bytes=5000, segments=3)
+journal.create()
+add(5)
+journal.ack(4)
+add(40)
+assert journal.oldest > 30 and journal.dropped == journal.oldest - 5
+held = list(range(journal.oldest, journal.next_seq))
+client.publish = publish
+go(2500)
+add(1)
+go(2500)
+add(2)
+go(500)
+assert gateway.next == journal.next_seq == 48 and journal.depth == 0, (gateway.next, journal.depth)
+assert gateway.taken[-3:] == [45, 46, 47]
+if {takes_declarations}:
+    assert gateway.taken == held + [45, 46, 47], gateway.taken
+    assert journal.dropped == held[0] - 5
+""")
