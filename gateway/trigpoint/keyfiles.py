@@ -55,7 +55,7 @@ def load_link_key(path: Path) -> ec.EllipticCurvePrivateKey:
 
 def load_chain_key(path: Path) -> bytes:
     """Read the chain key, 32 bytes. Raises OperatorError if the file is missing, open to others, or not a key."""
-    text = _read(path).decode("ascii", errors="replace").strip().removeprefix("0x")
+    text = _read(path, "key").decode("ascii", errors="replace").strip().removeprefix("0x")
     try:
         key = bytes.fromhex(text)
         ec.derive_private_key(int.from_bytes(key, "big"), ec.SECP256K1())
@@ -69,7 +69,7 @@ def load_chain_key(path: Path) -> bytes:
 def load_password(path: Path) -> str:
     """Read a password file: one line. Raises OperatorError if it is missing, open to others, empty or not UTF-8."""
     try:
-        password = _read(path).decode().rstrip("\r\n")
+        password = _read(path, "password").decode().rstrip("\r\n")
     except UnicodeDecodeError as error:
         raise OperatorError(f"password file {path} is not UTF-8 text") from error
     if not password or "\n" in password:
@@ -78,7 +78,7 @@ def load_password(path: Path) -> str:
 
 
 def _load_pem(path: Path) -> object:
-    data = _read(path)
+    data = _read(path, "key")
     try:
         return load_pem_private_key(data, password=None)
     except (ValueError, TypeError) as error:
@@ -108,13 +108,13 @@ def write_private(path: Path, data: bytes) -> None:
         unfinished.unlink()
 
 
-def _read(path: Path) -> bytes:
+def _read(path: Path, what: str) -> bytes:
     try:
         with path.open("rb") as file:
             mode = os.fstat(file.fileno()).st_mode
             if stat.S_IMODE(mode) & 0o077:
-                raise OperatorError(f"key file {path} can be read by others: run `chmod 600 {path}`")
+                raise OperatorError(f"{what} file {path} can be read by others: run `chmod 600 {path}`")
             return file.read(_MAX_SIZE)
     except OSError as error:
         reason = error.strerror or type(error).__name__
-        raise OperatorError(f"cannot read the key file {path}: {reason}; check the path and its owner") from error
+        raise OperatorError(f"cannot read the {what} file {path}: {reason}; check the path and its owner") from error

@@ -126,6 +126,13 @@ def test_password_files(tmp_path, content, message):
             keyfiles.load_password(path)
 
 
+def test_a_password_that_others_can_read_is_refused(tmp_path):
+    keyfiles.write_private(tmp_path / "password", b"good")
+    (tmp_path / "password").chmod(0o640)
+    with pytest.raises(OperatorError, match=r"^password file .* can be read by others"):
+        keyfiles.load_password(tmp_path / "password")
+
+
 @pytest.mark.parametrize("content", [b"", b"zz", b"00" * 32, b"ff" * 32, b"12" * 31, b"\xff" * 64, b"12" * 20_000])
 def test_what_is_no_chain_key(tmp_path, content):
     keyfiles.write_private(tmp_path / "key", content)
