@@ -34,6 +34,7 @@ StationOption = Annotated[
 ]
 
 _PERMIT_LIFE_S = 3600
+_AUTHORITY_FILE = "/ca.der"
 _OWNER = re.compile("0x[0-9a-fA-F]{40}")
 _NO_METADATA = bytes(32)
 
@@ -52,7 +53,8 @@ def emulate(directory: BoardDirectory, *, gateway: GatewayOption, station: Stati
     """
     from trigpoint.commands.gateway import load_config
 
-    with emulated_board(directory, load_config(gateway), station) as emulated:
+    with _explained():
+        emulated = open_board(directory, load_config(gateway), station)
         emulated.start()
         shown: list[str] = []
         try:
@@ -109,9 +111,9 @@ def enroll(
     head = Node(web3).block()
     if head is None:
         raise OperatorError("the node has no block yet; try again when it has started")
-    with emulated_board(directory, config, station) as emulated:
+    with _explained():
         permit = sign_permit(
-            emulated,
+            open_board(directory, config, station),
             chain_id=config.chain.chain_id,
             registry=registry,
             owner=_address(owner or account.address),
@@ -136,48 +138,36 @@ def enroll(
     typer.echo(f"in block {done.block} for {done.gas_used:,} gas; its owner is 0x{permit.owner.hex()}.")
 
 
-@contextmanager
-def emulated_board(directory: Path, config: Config, station: str) -> Iterator[EmulatedBoard]:
-    """Open the board in `directory`, or make it there, and keep other programs from it meanwhile.
+def open_board(directory: Path, config: Config, station: str) -> EmulatedBoard:
+    """Open the board in `directory`, or make it there.
 
     Raises:
-        OperatorError: another program runs it, the gateway lives in real time, or the emulator is not installed.
+        OperatorError: the gateway lives in real time, or a new board cannot have its broker's certificate authority.
+        EmulatorError: the board cannot be opened or made.
     """
-    import fcntl
+    from trigpoint_tools.emulator.board import EmulatedBoard
+    from trigpoint_tools.emulator.weather import Weather
 
     from trigpoint.clock import WorldClock
     from trigpoint.commands.gateway import link_key_hex
     from trigpoint.errors import OperatorError
 
-    try:
-        from trigpoint_tools.emulator.board import EmulatedBoard
-        from trigpoint_tools.emulator.errors import EmulatorError
-        from trigpoint_tools.emulator.weather import Weather
-    except ModuleNotFoundError as error:
-        raise OperatorError(
-            f"emulated boards need the package {error.name}; install it with: pip install 'trigpoint[emulator]'"
-        ) from error
     clock = config.make_clock()
     if not isinstance(clock, WorldClock):
         raise OperatorError(
             "this gateway lives in real time, and an emulated board in 2013: make a gateway for it with "
             "`trigpoint gateway init DIR --world-speed 3600`"
         )
-    directory.mkdir(parents=True, exist_ok=True)
-    with (directory / "lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise OperatorError(f"another program runs the board in {directory}; stop that one first") from error
-        try:
-            weather = Weather.load(station)
-            if (directory / "board.json").exists():
-                yield EmulatedBoard.open(directory, clock, weather)
-            else:
-                firmware = board_config(config.broker.host, config.broker.port, link_key_hex(config))
-                yield EmulatedBoard.create(directory, firmware, clock, weather)
-        except EmulatorError as error:
-            raise OperatorError(str(error)) from error
+    weather = Weather.load(station)
+    if (directory / "board.json").exists():
+        return EmulatedBoard.open(directory, clock, weather)
+    broker = config.broker
+    authority = _authority(broker.ca) if broker.tls else None
+    firmware = board_config(broker.host, broker.port, link_key_hex(config), tls=broker.tls)
+    made = EmulatedBoard.create(directory, firmware, clock, weather)
+    if authority is not None:
+        made.write_file(_AUTHORITY_FILE, authority)
+    return made
 
 
 def board_config(
@@ -185,15 +175,23 @@ def board_config(
     port: int,
     link_key: str,
     *,
+    tls: bool = False,
     sample_s: int = 3600,
     batch_samples: int = 6,
-    resend_s: int = 30,
+    resend_s: int = 5,
 ) -> dict[str, Any]:
     """Return the /config.json of an emulated board with one BME280 (device/README.md says what each part means)."""
     return {
         "version": 1,
         "wifi": [{"ssid": "trigpoint", "password": "emulated"}],
-        "broker": {"host": host, "port": port, "tls": False, "ca": "", "password": "", "keepalive_s": 60},
+        "broker": {
+            "host": host,
+            "port": port,
+            "tls": tls,
+            "ca": _AUTHORITY_FILE if tls else "",
+            "password": "",
+            "keepalive_s": 60,
+        },
         "link_key": link_key,
         "sensors": [{"type": "bme280", "name": "", "i2c": 0, "scl": 22, "sda": 21, "address": 118}],
         "sample_s": sample_s,
@@ -239,6 +237,42 @@ def kid_of(permit: Permit) -> bytes:
     from trigpoint.wire.keys import PublicKey
 
     return PublicKey(permit.x, permit.y).kid
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    """Turn what the emulator raises into an operator's error.
+
+    Raises:
+        OperatorError: with the emulator's own words, or how to install it.
+    """
+    from trigpoint.errors import OperatorError
+
+    try:
+        from trigpoint_tools.emulator.errors import EmulatorError
+    except ModuleNotFoundError as error:
+        raise OperatorError(
+            f"emulated boards need the package {error.name}; install it with: pip install 'trigpoint[emulator]'"
+        ) from error
+    try:
+        yield
+    except EmulatorError as error:
+        raise OperatorError(str(error)) from error
+
+
+def _authority(ca: Path | None) -> bytes:
+    """Return the broker's certificate authority as the board wants it, in DER."""
+    from cryptography import x509
+    from cryptography.hazmat.primitives.serialization import Encoding
+
+    from trigpoint.errors import OperatorError
+
+    if ca is None:
+        raise OperatorError("a board has no list of authorities: name the one of your broker in broker.ca")
+    try:
+        return x509.load_pem_x509_certificate(ca.read_bytes()).public_bytes(Encoding.DER)
+    except (OSError, ValueError) as error:
+        raise OperatorError(f"cannot read a PEM certificate from {ca}; correct broker.ca") from error
 
 
 def _print_new(shown: list[str], now: list[str]) -> list[str]:

@@ -14,6 +14,7 @@ from collections.abc import Callable
 import paho.mqtt.client as mqtt
 from cryptography.hazmat.primitives.asymmetric import ec
 from paho.mqtt.enums import CallbackAPIVersion
+from trigpoint.errors import OperatorError
 from trigpoint.wire import ack, cbor
 from trigpoint.wire.errors import WireError
 from trigpoint.wire.keys import PublicKey, sign
@@ -123,7 +124,7 @@ class Attacker:
         """Send a forged statement to the gateway as if from its board; return when the broker has it.
 
         Raises:
-            RuntimeError: the broker did not take it.
+            OperatorError: the broker did not take it.
         """
         self._made.add(forgery.raw)  # before it is sent: the broker sends it back to us as to everyone
         self._publish(f"trig/1/{forgery.kid.hex()}/s", forgery.raw)
@@ -139,7 +140,7 @@ class Attacker:
         message = self._client.publish(topic, raw, qos=1)
         message.wait_for_publish(_PATIENCE_S)
         if not message.is_published():
-            raise RuntimeError(f"the broker did not take a forged message on {topic} within {_PATIENCE_S:.0f} s")
+            raise OperatorError(f"the broker did not take a forged message on {topic} within {_PATIENCE_S:.0f} s")
 
     def _on_message(self, client: mqtt.Client, userdata: object, message: mqtt.MQTTMessage) -> None:
         kid = bytes.fromhex(message.topic.split("/")[2])

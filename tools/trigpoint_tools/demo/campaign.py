@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from cryptography.hazmat.primitives.asymmetric import ec
+from trigpoint.errors import OperatorError
 from trigpoint.wire.statement import Statement, parse
 
 from trigpoint_tools.demo import attacker
@@ -44,7 +45,7 @@ class Campaign:
         dropped has attacked nobody, so the round is sent again until the gateway has had all of it.
 
         Raises:
-            RuntimeError: it has not, for long.
+            OperatorError: it has not, for long.
         """
         forgeries = self._forge()
         deadline = time.monotonic() + _PATIENCE_S
@@ -58,7 +59,7 @@ class Campaign:
                     return len(forgeries)
                 time.sleep(0.05)
             if time.monotonic() > deadline:
-                raise RuntimeError(f"forged messages did not reach the gateway within {_PATIENCE_S:.0f} s")
+                raise OperatorError(f"forged messages did not reach the gateway within {_PATIENCE_S:.0f} s")
 
     def _forge(self) -> list[Forgery]:
         """Return a round's messages. Replays stand between others of the same board, so they arrive if those do.
@@ -106,11 +107,11 @@ class Campaign:
         """Return what was heard of a board, waiting for it if need be.
 
         Raises:
-            RuntimeError: nothing was heard for long.
+            OperatorError: nothing was heard for long.
         """
         deadline = time.monotonic() + _PATIENCE_S
         while not (heard := what(kid)):
             if time.monotonic() > deadline:
-                raise RuntimeError(f"nothing was heard of board {kid.hex()[:8]} within {_PATIENCE_S:.0f} s")
+                raise OperatorError(f"nothing was heard of board {kid.hex()[:8]} within {_PATIENCE_S:.0f} s")
             time.sleep(0.05)
         return heard

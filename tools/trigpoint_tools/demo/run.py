@@ -10,7 +10,6 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 from rich.console import Console
-from rich.text import Text
 from trigpoint.errors import OperatorError
 from trigpoint.store.chain import latest_final_anchor
 from trigpoint.store.database import open_database
@@ -25,6 +24,7 @@ from trigpoint_tools.demo.plan import Act, Plan
 from trigpoint_tools.demo.progress import Progress
 from trigpoint_tools.demo.report import Gas, Outcome
 from trigpoint_tools.demo.world import DemoBoard, World
+from trigpoint_tools.emulator.errors import EmulatorError
 
 _STEPS = (
     "a local chain, and the two contracts on it",
@@ -50,13 +50,15 @@ def run(directory: Path, plan: Plan | None = None, console: Console | None = Non
     """
     console = console or Console(highlight=False)
     run_directory, logs = _fresh(directory)
-    with _ctrl_c_for_all():
+    with _stopped_by_signal():
         try:
             with Progress(console, _STEPS) as progress, World(run_directory, logs, plan or Plan()) as world:
                 outcome = _Demo(world, plan or Plan(), progress, directory).play()
-        except Exception:
-            console.print(Text(f"The demo broke off. The logs of its parts are in {logs}.", style="bold red"))
+        except KeyboardInterrupt:
+            console.print("Stopped. All that the demo had started has ended.")
             raise
+        except (OperatorError, EmulatorError) as error:
+            raise OperatorError(f"the demo broke off: {error}; the logs of its parts are in {logs}") from error
     report.write_summary(directory / "summary.json", outcome)
     report.show(console, outcome, directory)
     return 1 if outcome.faults else 0
@@ -296,14 +298,18 @@ def _fresh(directory: Path) -> tuple[Path, Path]:
 
 
 @contextmanager
-def _ctrl_c_for_all() -> Iterator[None]:
-    """Let SIGTERM end the demo as Ctrl-C does, so that nothing it started is left behind."""
+def _stopped_by_signal() -> Iterator[None]:
+    """Let SIGTERM end the demo as Ctrl-C does, and let neither disturb the clearing up that follows."""
+    numbers = (signal.SIGINT, signal.SIGTERM)
 
     def interrupt(*_: object) -> None:
+        for number in numbers:
+            signal.signal(number, signal.SIG_IGN)
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, interrupt)
+    before = [signal.signal(number, interrupt) for number in numbers]
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
