@@ -203,6 +203,62 @@ def test_cut_at_every_point_it_anchors_exactly_once(contracts: Contracts, tmp_pa
     assert point > 15, "the cuts reached all of it"
 
 
+def test_no_bytes_leave_before_the_database_says_so(gateway: Gateway) -> None:
+    states: list[State] = []
+
+    def look(method: str, parameters: Any) -> None:
+        if method == "eth_sendRawTransaction":
+            (waiting,) = gateway.writer.submit(lambda connection: store.unsettled(connection, 31337))
+            assert parameters == ["0x" + (waiting.raw or b"").hex()]
+            states.append(waiting.state)
+
+    gateway.wire.before = look
+    gateway.grow(1)
+    gateway.run(3)
+    assert states == [State.SENT, State.SENT]
+
+
+def test_an_anchor_that_is_mined_between_two_questions_is_not_given_up(gateway: Gateway) -> None:
+    gateway.run(2)
+    gateway.contracts.automine(False)
+    gateway.grow(3)
+    gateway.anchorer.step()
+    asked: list[str] = []
+
+    def mine_after_the_first(method: str, parameters: Any, response: Any) -> Any:
+        if method in {"eth_getTransactionCount", "eth_getTransactionReceipt"}:
+            if not asked:
+                gateway.contracts.mine()
+            asked.append(method)
+        return response
+
+    gateway.wire.after = mine_after_the_first
+    gateway.anchorer.step()
+    (row,) = gateway.writer.submit(store.anchors)
+    assert (row.state, row.note) == (State.MINED, ""), "neither given up nor found again"
+
+
+def test_a_receipt_from_a_block_that_is_not_in_the_chain_does_not_count(gateway: Gateway) -> None:
+    gateway.run(2)
+    gateway.grow(3)
+    gateway.anchorer.step()
+    gateway.contracts.mine()
+
+    def orphan(method: str, parameters: Any, response: Any) -> Any:
+        if method == "eth_getTransactionReceipt" and response["result"]:
+            response["result"]["blockHash"] = "0x" + "66" * 32
+        return response
+
+    gateway.confirmations = 5
+    gateway.start()
+    gateway.wire.after = orphan
+    gateway.anchorer.step()
+    assert gateway.anchors() == [(3, State.SENT)]
+    gateway.wire.after = lambda method, parameters, response: response
+    gateway.run(6)
+    assert gateway.anchors() == [(3, State.FINAL)]
+
+
 def test_one_anchor_is_in_flight_at_a_time(gateway: Gateway) -> None:
     gateway.run(2)
     gateway.contracts.automine(False)
