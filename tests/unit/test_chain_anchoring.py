@@ -376,6 +376,27 @@ def test_a_backup_that_lacks_only_the_anchor_takes_it_over_from_the_chain(gatewa
     restored.writer.close()
 
 
+def test_a_node_that_shows_no_old_events_does_not_stop_the_anchors(gateway: Gateway, tmp_path: Path) -> None:
+    gateway.grow(5)
+    gateway.run(3)
+    with sqlite3.connect(gateway.path) as source, sqlite3.connect(tmp_path / "backup.db") as target:
+        gateway.grow(5)
+        source.backup(target)
+    gateway.run(3)
+
+    def refuse(method: str, parameters: Any, response: Any) -> Any:
+        if method == "eth_getLogs":
+            return {"jsonrpc": "2.0", "id": 1, "error": {"code": -32005, "message": "block range too large"}}
+        return response
+
+    restored = Gateway(gateway.contracts, tmp_path / "backup.db", gateway.account)
+    restored.wire.after = refuse
+    restored.grow(1)
+    restored.run(3)
+    assert restored.anchors() == [(5, State.FINAL), (11, State.FINAL)]
+    restored.writer.close()
+
+
 def test_two_gateways_with_one_key_and_one_log_lose_no_money_for_ever(gateway: Gateway, tmp_path: Path) -> None:
     """Both prepare an anchor with the same nonce; one is mined, the other goes on from there."""
     gateway.run(2)

@@ -298,7 +298,11 @@ class Anchorer:
         """
         if head == self._not_found:
             return False
-        event = self._find(head)
+        try:
+            event = self._find(head)
+        except NodeRefusedError as error:  # such as one that wants smaller ranges
+            _log.warning("%s", error)
+            event = None
         receipt = None if event is None else self._node.receipt(event.transaction)
         if event is None or receipt is None:
             self._not_found = head
