@@ -12,12 +12,14 @@ from dataclasses import dataclass, field
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
+from rich.padding import Padding
 from rich.progress_bar import ProgressBar
 from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
 _EVENTS_SHOWN = 14
+_WIDTH = 80
 
 
 @dataclass
@@ -86,7 +88,7 @@ class Progress:
 
     def event(self, text: str, style: str = "") -> None:
         """Tell that something happened in the step that runs."""
-        line = Text.assemble((f"{self.seconds:5.1f} s  ", "dim"), (text, style))
+        line = Text.assemble((f"{self.seconds:4.0f} s  ", "dim"), (text, style))
         if self._current is not None:
             self._current.events.append(line)
         self._line(f"      {line.plain}")
@@ -105,12 +107,15 @@ class Progress:
             rows.append(self._title(step))
             if step is self._current and self._fraction is not None:
                 rows.append(self._meter())
-            events = step.events[-_EVENTS_SHOWN:] if step.state == "running" else step.events
-            rows += [Text("    ").append_text(event) for event in events]
+            rows += [Padding(event, (0, 0, 0, 4)) for event in step.events[-_EVENTS_SHOWN:]]
         return Group(*rows)
 
     def _title(self, step: _Step) -> RenderableType:
-        row = Table.grid(padding=(0, 1, 0, 0))
+        row = Table.grid(padding=(0, 1, 0, 0), expand=False)
+        row.width = min(_WIDTH, self._console.width)
+        row.add_column(width=1)
+        row.add_column(ratio=1)
+        row.add_column(justify="right", no_wrap=True)
         marks: dict[str, RenderableType] = {
             "waiting": Text("·", style="dim"),
             "running": self._spinner,
@@ -118,18 +123,17 @@ class Progress:
             "failed": Text("✗", style="bold red"),
         }
         seconds = self._now() - step.began if step.state == "running" else step.seconds
-        style = "dim" if step.state == "waiting" else "bold" if step.state == "running" else ""
+        style = {"waiting": "dim", "running": "bold"}.get(step.state, "")
         shown = "" if step.state == "waiting" else f"{seconds:.1f} s"
         row.add_row(marks[step.state], Text(step.title, style=style), Text(shown, style="dim"))
         return row
 
     def _meter(self) -> RenderableType:
-        row = Table.grid(padding=(0, 1, 0, 0))
-        bar = ProgressBar(total=1.0, completed=self._fraction or 0.0, width=24)
-        row.add_row(
-            Text("   "), bar, *(Text.assemble((_number(n), "bold"), f" {what}") for what, n in self._counts.items())
-        )
-        return row
+        row = Table.grid(padding=(0, 2, 0, 0))
+        bar = ProgressBar(total=1.0, completed=self._fraction or 0.0, width=20)
+        parts = [Text.assemble((_number(n), "bold"), f" {what}".rstrip()) for what, n in self._counts.items()]
+        row.add_row(bar, *parts)
+        return Padding(row, (0, 0, 0, 4))
 
 
 def _number(value: int | str) -> str:

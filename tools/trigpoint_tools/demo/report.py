@@ -142,7 +142,7 @@ def show(console: Console, outcome: Outcome, directory: Path) -> None:
         return
     console.print(
         Text.assemble(
-            ("✓ ", "green"), f"nothing lost, nothing doubled, nothing forged, in {outcome.seconds:.0f} s. Next:"
+            ("✓ ", "green"), f"nothing lost, nothing doubled, no forgery accepted, in {outcome.seconds:.0f} s. Next:"
         )
     )
     command = f"trigpoint verify {directory / 'receipt.cose'} --trust {directory / 'trust.json'}"

@@ -151,7 +151,7 @@ class _Demo:
             "cut power": lambda: self._cut(victim),
             "restore power": lambda: _said(victim.emulated.start, f"{victim.label} has power again"),
             "broker down": lambda: _said(world.broker.stop, "the broker is down"),
-            "broker up": lambda: _said(world.start_broker, "the broker is up again, and remembers nothing"),
+            "broker up": lambda: _said(world.start_broker, "the broker is up again and remembers nothing"),
             "kill gateway": lambda: _said(world.gateway.kill, "the gateway is killed (SIGKILL)"),
             "restart gateway": lambda: _said(world.gateway.start, "the gateway is started again"),
         }
@@ -167,7 +167,7 @@ class _Demo:
             evidence.stored_statements(self._world.config.database, board.kid),
         )
         self._cuts.append(cut)
-        return f"the power of {board.label} is cut; {len(cut.lost_in_ram)} readings were in its RAM alone"
+        return f"power of {board.label} cut: {len(cut.lost_in_ram)} readings were in RAM alone"
 
     def _drain(self) -> None:
         """Wait until everything measured is stored, but for what power cuts took; what is not will be found missing."""
@@ -262,6 +262,7 @@ class _Demo:
         self._progress.counts(
             hours / self._plan.hours,
             {
+                "": self._world.date(),
                 "measured": self._world.readings_measured(),
                 "stored": now.readings,
                 "refused": now.refused,

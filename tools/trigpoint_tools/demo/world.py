@@ -8,6 +8,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -186,6 +187,10 @@ class World:
         """Let every sensor fall silent from now on; the boards go on."""
         for board in self.boards:
             board.emulated.sensor.end_at = self.clock.now()
+
+    def date(self) -> str:
+        """Return the world's date and hour."""
+        return datetime.fromtimestamp(self.clock.now(), UTC).strftime("%Y-%m-%d %Hh")
 
     def readings_measured(self) -> int:
         """Return how many readings all sensors have measured so far."""
