@@ -571,6 +571,23 @@ def test_a_refused_transaction_does_not_keep_the_gateway_from_starting(gateway: 
     assert gateway.anchors() == [(3, State.FINAL)]
 
 
+def test_a_node_that_switches_to_another_chain_ends_no_transaction(gateway: Gateway) -> None:
+    gateway.run(2)
+    gateway.contracts.automine(False)
+    gateway.grow(3)
+    gateway.anchorer.step()
+
+    def elsewhere(method: str, parameters: Any, response: Any) -> Any:
+        strange = {"eth_chainId": "0x1", "eth_getTransactionCount": "0xff", "eth_getTransactionReceipt": None}
+        return {**response, "result": strange.get(method, response.get("result"))}
+
+    gateway.wire.after = elsewhere
+    for attempt in (gateway.anchorer.settle, gateway.anchorer.step):
+        with pytest.raises(OperatorError, match="is on chain 1, not 31337"):
+            attempt()
+    assert gateway.anchors() == [(3, State.SENT)]
+
+
 def test_another_account_or_key_than_the_log_was_begun_with(gateway: Gateway, tmp_path: Path) -> None:
     gateway.run(2)
     stranger = Gateway(gateway.contracts, tmp_path / "other.db", gateway.contracts.chain.account())

@@ -145,6 +145,19 @@ def test_anvil_that_is_not_installed(monkeypatch: pytest.MonkeyPatch, tmp_path: 
         LocalChain().start()
 
 
+def test_a_local_chain_stops_as_a_whole_and_starts_where_it_was() -> None:
+    with LocalChain() as chain:
+        account = chain.account(ether=3)
+        assert chain.web3.eth.get_balance(account.address) == 3 * 10**18
+        port = int(chain.url.rsplit(":", 1)[1])
+        chain.stop()
+        chain.stop()
+        with pytest.raises(ChainUnavailableError, match="cannot reach"):
+            connect(chain.url)
+        chain.start(port)
+        assert connect(chain.url).eth.block_number == 0
+
+
 def test_custom_errors_are_named(contracts: Contracts) -> None:
     data = TRANSPARENCY_LOG.call("anchor", bytes(32), 1, bytes(32), [])
     request: Any = {"from": contracts.account.address, "to": checksum(contracts.log), "data": HexBytes(data)}

@@ -15,6 +15,7 @@ from trigpoint.chain.errors import ChainUnavailableError
 from trigpoint.chain.node import address_bytes
 from trigpoint.chain.registration import as_struct, register, register_batch
 from trigpoint.chain.registry import Progress, RegistrySync
+from trigpoint.errors import OperatorError
 from trigpoint.store.writer import Writer
 
 
@@ -244,6 +245,26 @@ def test_a_chain_that_changes_while_it_is_read_is_read_again(mirror: Mirror) -> 
         mirror.sync.step()
     mirror.catch_up()
     assert not mirror.boards()[board.kid][1]
+
+
+def test_a_node_that_switches_to_another_chain_takes_no_board_away(mirror: Mirror) -> None:
+    chain = mirror.contracts
+    board = SoftwareBoard(165)
+    register(chain.web3, chain.account, chain.registry, board.permit(chain))
+    mirror.catch_up()
+
+    def elsewhere(method: str, parameters: Any, response: Any) -> Any:
+        match method:
+            case "eth_chainId":
+                return {**response, "result": "0x1"}
+            case "eth_getBlockByNumber":
+                return {**response, "result": {**response["result"], "hash": "0x" + "77" * 32}}
+        return response
+
+    mirror.wire.after = elsewhere
+    with pytest.raises(OperatorError, match="is on chain 1, not 31337"):
+        mirror.sync.step()
+    assert mirror.boards()[board.kid][1]
 
 
 def test_a_node_that_invents_a_board_is_not_believed(mirror: Mirror) -> None:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
@@ -95,13 +96,10 @@ class LocalChain:
         process, self._process = self._process, None
         if process is None:
             return
-        for number in (signal.SIGTERM, signal.SIGKILL):
-            try:
-                os.killpg(process.pid, number)
-            except ProcessLookupError:
-                break
-            if _gone(process, _STOP_TIMEOUT_S):
-                break
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGTERM)
+            if not _gone(process, _STOP_TIMEOUT_S):
+                os.killpg(process.pid, signal.SIGKILL)
         process.wait()
 
     def account(self, ether: int = 100) -> LocalAccount:

@@ -11,6 +11,7 @@ from eth_account.signers.local import LocalAccount
 from web3 import Web3
 
 from trigpoint.chain.abi import TRANSPARENCY_LOG
+from trigpoint.chain.client import check_chain
 from trigpoint.chain.errors import ChainUnavailableError, NodeRefusedError
 from trigpoint.chain.node import Log, Node, address_bytes, checksum
 from trigpoint.chain.submitter import Submitter, is_anchored
@@ -171,8 +172,9 @@ class Anchorer:
         Raises:
             LogForkError: the chain contradicts the log.
             ChainUnavailableError: the node did not answer.
-            OperatorError: the log on the chain has another key.
+            OperatorError: the node is on another chain, or the log on the chain has another key.
         """
+        check_chain(self._node.web3, self._chain_id)
         head = self._chain_head()
         if head is not None:
             self._standing(head, self._local(head))
@@ -189,8 +191,9 @@ class Anchorer:
             ChainUnavailableError: the node did not answer, or would not take a transaction.
             OutOfFundsError: the account cannot pay.
             RevertedError: the contract would refuse, so nothing was sent.
-            OperatorError: another account writes this log, or the account cannot open it.
+            OperatorError: the node is on another chain, another account writes this log, or the account cannot open it.
         """
+        check_chain(self._node.web3, self._chain_id)
         if not self._submitter.settle():
             return
         head = self._chain_head()

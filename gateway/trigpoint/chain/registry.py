@@ -10,6 +10,7 @@ from typing import Final
 from web3 import Web3
 
 from trigpoint.chain.abi import DEVICE_REGISTRY
+from trigpoint.chain.client import check_chain
 from trigpoint.chain.errors import ChainUnavailableError, NodeRefusedError
 from trigpoint.chain.node import Block, Log, Node
 from trigpoint.store import registry as store
@@ -76,7 +77,10 @@ class RegistrySync:
 
         Raises:
             ChainUnavailableError: the node did not answer, or the chain changed while it did.
+            OperatorError: the node is on another chain.
         """
+        # Before anything else: on another chain all boards would seem to have left in a reorganisation.
+        check_chain(self._node.web3, self._chain_id)
         cursor = self._writer.submit(store.cursor)
         last = self._node.head() - self._confirmations
         if last < self._deploy_block:
