@@ -319,6 +319,62 @@ assert j.oldest == 3 and held(j, 3)
 """)
 
 
+def test_trim_stops_at_the_last_acked_statement() -> None:
+    """For every ack: what comes after it can still be read, and no whole segment of acked ones is kept."""
+    _board("""
+flash = fresh(64)
+for acked in range(20):
+    j, _ = open_journal(segment_bytes=5000, segments=8)
+    j.create()
+    for seq in range(20):
+        j.make_room()
+        j.append(body(seq, 0, 900))
+    j.ack(acked)
+    for seq in range(acked + 1, 20):
+        assert held(j, seq) == body(seq, 0, 900)
+    assert len(j._firsts) == 1 or j._firsts[1] > acked + 1
+""")
+
+
+def test_segment_without_a_statement_still_tells_where_the_chain_stands() -> None:
+    """The note of an ack that no longer fits opens a segment, and all the others go."""
+    _board("""
+fresh(64)
+j, _ = open_journal(segment_bytes=5000, segments=4)
+j.create()
+for seq in range(5):
+    j.make_room()
+    j.append(body(seq, 0, 892))
+assert len(os.listdir("/flash/journal")) == 1 and j._size + 44 > 5000
+j.ack(4)
+assert len(os.listdir("/flash/journal")) == 1 and j._size == 80
+j, ok = open_journal(segment_bytes=5000, segments=4)
+assert ok and (j.next_seq, j.acked, j.oldest) == (5, 4, 5) and j.prev == sha256(body(4, 0, 892)).digest()
+""")
+
+
+def test_damaged_newest_segment_of_a_full_journal() -> None:
+    """Room is made before signing, also where the reason for a new segment is damage."""
+    _board("""
+fresh(64)
+j, _ = open_journal(segment_bytes=12000, segments=2)
+j.create()
+for seq in range(14):
+    j.make_room()
+    j.append(body(seq, 0, 900))
+names = sorted(os.listdir("/flash/journal"))
+assert len(names) == 2
+with open("/flash/journal/" + names[1], "ab") as file:
+    file.write(b"noise")
+j, ok = open_journal(segment_bytes=12000, segments=2)
+assert ok and j.next_seq == 14
+j.make_room()
+oldest = j.oldest
+j.append(b"more")
+assert j.oldest == oldest > 0 and held(j, 14) == b"more"
+""")
+
+
 @pytest.mark.parametrize("size", [0, 4097])
 def test_length_out_of_bounds_is_refused(size: int) -> None:
     _board(f"""

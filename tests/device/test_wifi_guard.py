@@ -32,7 +32,7 @@ class Station:
             raise OSError("Wifi Internal Error")
         self.calls.append(ssid)
         self.wanted = (ssid, password)
-        self.trying = 3
+        self.trying = 5
     def _step(self):
         if self.trying:
             self.trying -= 1
@@ -48,7 +48,7 @@ class Station:
     def status(self, what=None):
         if what == "rssi":
             raise OSError
-        return 1001 if self.trying else 1010 if self.ssid else self.lie
+        return 1001 if 0 < self.trying < 4 else 1010 if self.ssid else self.lie
 
 async def main(wifi, ms):
     joined = []
