@@ -256,8 +256,8 @@ class App:
                 await asyncio.wait_for_ms(
                     self.client.publish(topic, json.dumps(self.health()).encode(), retain=True), _PUBLISH_MS
                 )
-            except (asyncio.TimeoutError, MqttError):
-                continue
+            except (asyncio.TimeoutError, MqttError) as error:
+                self.last_error = "health: {}".format(error)
             while self.client.session == session and time.ticks_diff(time.ticks_ms(), began) < _HEALTH_MS:
                 await asyncio.sleep_ms(1000)
 

@@ -101,11 +101,12 @@ class Window:
 
     def sent(self, seq, oldest, acked, now):
         """Note that the broker has taken ``seq``, which ``choose`` returned for the same ``oldest`` and ``acked``."""
-        if oldest > acked + 1 and not self._declared:
-            self._declared = True
-        else:
+        first = max(oldest, acked + 1)
+        declares = oldest > acked + 1 and not self._declared
+        self._declared = self._declared or declares
+        if not declares or seq == first:
             self._next = max(self._next, seq + 1)
-        if seq == max(oldest, acked + 1):
+        if seq == first:
             self._moved_at = now
 
 

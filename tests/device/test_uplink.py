@@ -122,6 +122,8 @@ w.restart(0)
 assert burst(40, 9, 60, 0) == [59, 40]
 w.acked(10)
 assert burst(40, 39, 60, 10) == [41]
+w.restart(20)
+assert burst(60, 39, 61, 20) == [60], "the only one declares and counts at once"
 """
     )
 
