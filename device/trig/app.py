@@ -28,6 +28,8 @@ _PUBLISH_MS = const(30000)
 _TIMER = const(0)
 _UPLINK_MS = const(120000)
 _RESTART_MS = const(10000)
+_FINISH_POLLS = const(100)
+_FINISH_POLL_MS = const(10)
 
 WILL = '{"online":false}'
 
@@ -105,6 +107,7 @@ class App:
         self._timer_class = hardware.Timer
         self._tick = asyncio.ThreadSafeFlag()
         self._hardware = hardware
+        self._measuring = False
         self._signed_any = False
         self._signing_seq = -1
         self.sensor_errors = {}
@@ -127,6 +130,7 @@ class App:
         """Read every sensor once into the batch. A sensor that fails is counted and named, and stops nothing."""
         now = self.clock.seconds()
         taken = False
+        self._measuring = True
         for sensor in self._sensors:
             try:
                 await sensor.measure(self._values)
@@ -138,6 +142,7 @@ class App:
                 self.last_error = str(error)
         if taken:
             self.batch.samples += 1
+        self._measuring = False
 
     def _add(self, name, unit, mantissa, exponent, now):
         pack = self.batch.pack
@@ -213,9 +218,18 @@ class App:
         self.last_error = "journal: {}".format(error)
 
     def stop(self):
-        """Sign what is in the batch, after the tasks have been stopped at any point."""
+        """Finish the measurement under way and sign what is in the batch, after the tasks were stopped at any point."""
+        if self._measuring:
+            asyncio.run(self._measured())
         self._timer.deinit()
         self.sign()
+
+    async def _measured(self):
+        """Let the tasks go on until the measurement is done, or is seen to hang."""
+        for _ in range(_FINISH_POLLS):
+            if not self._measuring:
+                return
+            await asyncio.sleep_ms(_FINISH_POLL_MS)
 
     # -- health
 
