@@ -19,6 +19,7 @@ SHORT = replace(
     Plan(),
     stations=("EWR", "JFK", "LGA"),
     hours=70,
+    least_readings=500,
     acts=(
         (14, "attack"),
         (18, "cut power"),

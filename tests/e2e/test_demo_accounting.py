@@ -18,9 +18,11 @@ from trigpoint_tools.demo.accounting import (
     Cut,
     Forgery,
     Stored,
+    Timed,
     Value,
     audit,
     in_ram_at_cut,
+    time_audit,
     tree_root,
     values,
 )
@@ -142,6 +144,35 @@ def test_what_is_in_ram_is_what_neither_flash_nor_gateway_has(
         for value in values(s)
     }
     assert list(cut.lost_in_ram) == [value for value in everything[:measured] if value not in held]
+
+
+TIMED = [Timed(value, 1000.0 + place) for place, value in enumerate(MEASURED[KIDS[0]])]
+
+
+def test_readings_in_order_and_on_time_are_well() -> None:
+    late = [timed._replace(time=timed.time + 3) for timed in TIMED if timed.time is not None]
+    assert time_audit(TIMED, late, [], tolerance_s=5) == (3.0, [])
+    assert time_audit(TIMED, late, [], tolerance_s=2)[1]
+
+
+def test_a_time_that_the_gateway_estimated_is_not_held_against_the_board() -> None:
+    assert time_audit(TIMED, [TIMED[0]._replace(time=None), *TIMED[1:]], [], tolerance_s=0) == (0.0, [])
+
+
+def test_two_readings_that_changed_places_are_found() -> None:
+    swapped = [TIMED[1], TIMED[0], *TIMED[2:]]
+    assert time_audit(TIMED, swapped, [], tolerance_s=1e9)[1]
+
+
+@given(st.integers(0, 18), st.integers(0, 6))
+def test_what_was_in_ram_is_missing_just_before_the_cut_and_nowhere_else(at: int, count: int) -> None:
+    count = min(at, count)
+    gone = TIMED[at - count : at]
+    cut = Cut(KIDS[0], tuple(timed.value for timed in gone), at)
+    assert time_audit(TIMED, [*TIMED[: at - count], *TIMED[at:]], [cut], tolerance_s=0) == (0.0, [])
+    if count and at < len(TIMED):
+        elsewhere = [*TIMED[: at - count + 1], *TIMED[at + 1 :]]
+        assert time_audit(TIMED, elsewhere, [cut], tolerance_s=0)[1]
 
 
 def test_a_prev_that_does_not_follow_is_found() -> None:

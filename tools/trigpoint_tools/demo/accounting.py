@@ -27,6 +27,13 @@ class Value(NamedTuple):
     exponent: int
 
 
+class Timed(NamedTuple):
+    """A value and its time in seconds since 1970; None if the gateway took its arrival for want of a set clock."""
+
+    value: Value
+    time: float | None
+
+
 @dataclass(frozen=True)
 class Cut:
     """What one board held in RAM, and nowhere else, when its power was cut.
@@ -168,6 +175,33 @@ def audit(
         root=tree_root([statement.entry for statement in stored.statements]),
         faults=tuple(faults),
     )
+
+
+def time_audit(
+    measured: Sequence[Timed], stored: Sequence[Timed], cuts: Sequence[Cut], tolerance_s: float
+) -> tuple[float, list[str]]:
+    """Compare one board's readings in order, each with its time.
+
+    Args:
+        measured: in the order in which the sensor measured them, all with their time.
+        stored: the rows of the gateway, in the log's order.
+        cuts: of this board.
+        tolerance_s: how far the board's clock may be off.
+
+    Returns:
+        By how many seconds the worst of the board's own times is off, and what is wrong.
+    """
+    gone = {place for cut in cuts for place in range(cut.measured - len(cut.lost_in_ram), cut.measured)}
+    want = [timed for place, timed in enumerate(measured) if place not in gone]
+    if [timed.value for timed in want] != [timed.value for timed in stored]:
+        return 0.0, ["its readings are not stored in the order in which they were measured"]
+    errors = [
+        abs(there.time - here.time)
+        for here, there in zip(want, stored, strict=True)
+        if here.time is not None and there.time is not None
+    ]
+    worst = max(errors, default=0.0)
+    return worst, [f"a time is off by {worst:.0f} s"] if worst > tolerance_s else []
 
 
 def chain_faults(statements: Sequence[Statement]) -> list[str]:

@@ -13,7 +13,7 @@ from trigpoint.store.database import open_database
 from trigpoint.wire.errors import WireError
 from trigpoint.wire.statement import Statement, parse
 
-from trigpoint_tools.demo.accounting import REPLAY, Forgery, Stored, Value
+from trigpoint_tools.demo.accounting import REPLAY, Forgery, Stored, Timed, Value
 
 _MARK = struct.Struct("<2sHI32sI")
 """What the board's journal writes before a statement: magic, length, seq, SHA-256, CRC (device/trig/journal.py)."""
@@ -76,6 +76,17 @@ def stored(database: Path) -> Stored:
             refused={reason: frozenset(raws) for reason, raws in refused.items()},
             declared_lost=lost,
         )
+
+
+def stored_times(database: Path, kid: bytes) -> list[Timed]:
+    """Return one board's rows of readings in the log's order, with the times that are the board's own."""
+    with closing(open_database(database, read_only=True)) as connection:
+        rows = connection.execute(
+            "SELECT name, mantissa, exponent, iif(time_source = 'board', time_s, NULL)"
+            " FROM readings WHERE kid = ? ORDER BY leaf_index, position",
+            (kid,),
+        )
+        return [Timed(Value(name, mantissa, exponent), time) for name, mantissa, exponent, time in rows]
 
 
 def journaled(segments: Iterable[bytes]) -> list[Statement]:

@@ -30,8 +30,10 @@ class Plan:
         resend_s: seconds of ours after which a board sends again what was not acked.
         anchor_every_s: seconds of ours between two anchors.
         hours: how long the boards measure.
+        least_readings: how many they measure at least, unless that takes more than twice as long.
         acts: what is done to the system, and at which hour; in order of time.
         batch_values: the most values in one statement, from the above.
+        clock_tolerance_s: how far a board's time may be off, in the world's seconds.
     """
 
     stations: tuple[str, ...] = ("EWR", "EWR", "JFK", "JFK", "LGA", "LGA")
@@ -42,6 +44,7 @@ class Plan:
     resend_s: int = 2
     anchor_every_s: int = 4
     hours: int = 132
+    least_readings: int = 2000
     acts: tuple[tuple[int, Act], ...] = (
         (20, "attack"),
         (28, "cut power"),
@@ -59,3 +62,8 @@ class Plan:
     def batch_values(self) -> int:
         """How many values a board may hold in RAM: one batch of temperature, humidity and pressure."""
         return 3 * self.batch_samples
+
+    @property
+    def clock_tolerance_s(self) -> float:
+        """Two seconds of ours: messages and processes take real time, which the world multiplies by its speed."""
+        return 2 * self.speed

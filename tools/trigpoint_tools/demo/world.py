@@ -24,7 +24,7 @@ from trigpoint.init import Answers, create
 from trigpoint.wire.permit import Permit
 
 from trigpoint_tools.demo import processes
-from trigpoint_tools.demo.accounting import Value
+from trigpoint_tools.demo.accounting import Timed, Value
 from trigpoint_tools.demo.plan import Plan
 from trigpoint_tools.emulator import flash
 from trigpoint_tools.emulator.board import EmulatedBoard
@@ -51,20 +51,22 @@ class DemoBoard:
         """What to call it."""
         return f"board {self.number} ({self.station}, {self.kid.hex()[:8]})"
 
-    def measured(self) -> list[Value]:
+    def measured(self) -> list[Timed]:
         """Return every value that its sensor has measured, in the resolution in which a board states it.
 
         The part's own results are finer (1/1024 % and 1/256 Pa, BME280 data sheet section 4.2.3); a board states the
         nearest 0.01 % and 0.1 Pa.
         """
-        found: list[Value] = []
+        found: list[Timed] = []
         for conversion in list(self.emulated.sensor.conversions):
             if conversion.temperature is not None:
-                found.append(Value("temperature", conversion.temperature, -2))
+                found.append(Timed(Value("temperature", conversion.temperature, -2), conversion.time))
             if conversion.humidity is not None:
-                found.append(Value("humidity", (conversion.humidity * 100 + 512) // 1024, -2))
+                humidity = (conversion.humidity * 100 + 512) // 1024
+                found.append(Timed(Value("humidity", humidity, -2), conversion.time))
             if conversion.pressure is not None:
-                found.append(Value("pressure", (conversion.pressure * 10 + 128) // 256, -1))
+                pressure = (conversion.pressure * 10 + 128) // 256
+                found.append(Timed(Value("pressure", pressure, -1), conversion.time))
         return found
 
     def journal_segments(self) -> list[bytes]:
