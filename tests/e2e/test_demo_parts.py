@@ -43,6 +43,7 @@ def statement(seq: int) -> bytes:
 
 def record(raw: bytes, seq: int) -> bytes:
     """A record as device/trig/journal.py writes it: head, body, tail."""
+    mark = struct.Struct("<2sHI32sI")
     entry = sha256(raw).digest()
     return mark.pack(b"TR", len(raw), seq, entry, 0) + raw + mark.pack(b"RT", len(raw), seq, entry, 0)
 
