@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from receiptfactory import TRUST, make
+from e2e.receiptfactory import TRUST, make
 from trigpoint import cli
 from trigpoint.verify import CHECKS
 
@@ -198,7 +198,7 @@ class TestVerify:
     def test_text_of_a_file_is_never_markup(self, trigpoint: Trigpoint, files: Path) -> None:
         """A unit may hold brackets; they must come out as they are and not colour the screen."""
         from cryptography.hazmat.primitives.asymmetric import ec
-        from receiptfactory import READINGS
+        from e2e.receiptfactory import READINGS
         from trigpoint.commands.verify import _readings
         from trigpoint.wire.keys import sign
         from trigpoint.wire.statement import build, parse
