@@ -187,11 +187,22 @@ def test_wedged_part_times_out() -> None:
     _bus("bus.busy = 5\nworks()\nbus.busy = 10000\nfails('measuring')\nbus.busy = 0\nworks()\n")
 
 
+def test_half_of_full_scale_is_a_value_like_any_other() -> None:
+    """0x8000 stands for "not measured" in the registers, but 50 %RH may also come out as just that."""
+    _bus("""
+bus.data = bus.data[:6] + b"\\x80\\x00"
+works()
+assert 4000 < out[1] < 8000, out
+bus.data = bus.data[:3] + b"\\x80\\x00\\x00" + bus.data[6:]
+asyncio.run(part.measure(out))
+""")
+
+
 def test_values_that_no_part_measures_are_refused() -> None:
     _bus("""
 works()
 bus.data = bytes((0x80, 0, 0, 0x80, 0, 0, 0x80, 0))
-fails("not measured")
+fails("nothing was measured")
 bus.data = bytes(8)
 fails("beyond")
 bus.data = b"\\xff" * 8

@@ -34,7 +34,7 @@ _MEASURE_MS = const(10)  # 9.3 ms at most with oversampling 1 (section 9.1)
 _POLL_MS = const(2)
 _POLLS = const(20)
 
-_SKIPPED_20 = const(0x80000)  # what the data registers hold if a quantity was not measured (section 5.4.7)
+_SKIPPED_20 = const(0x80000)  # what the data registers hold before the first measurement (section 5.4.7)
 _SKIPPED_16 = const(0x8000)
 
 
@@ -157,9 +157,10 @@ class Bme280:
         pressure = data[0] << 12 | data[1] << 4 | data[2] >> 4
         temperature = data[3] << 12 | data[4] << 4 | data[5] >> 4
         humidity = data[6] << 8 | data[7]
-        if temperature == _SKIPPED_20 or pressure == _SKIPPED_20 or humidity == _SKIPPED_16:
+        # Each of these is a value that may also be measured; all three at once are not.
+        if temperature == _SKIPPED_20 and pressure == _SKIPPED_20 and humidity == _SKIPPED_16:
             self._calibration = None
-            raise SensorError(self.part + ": a quantity was not measured")
+            raise SensorError(self.part + ": nothing was measured")
         calibration = self._calibration
         fine = calibration.fine_temperature(temperature)
         out[0] = calibration.temperature(fine)
