@@ -58,13 +58,15 @@ def test_from_an_empty_folder_to_a_verified_receipt(tmp_path: Path, chain: Local
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
         )
         try:
+            assert emulated.stdout is not None
+            said = emulated.stdout.readline()  # it has the board; a second program must not get it
             again = run("board", "emulate", board, "--gateway", gw)
             assert again.returncode == 1
             assert "another program" in again.stderr
             got = wait_for_anchored(gw, enrolled["board"], receipt)
         finally:
             emulated.send_signal(signal.SIGINT)
-            said, _ = emulated.communicate(timeout=_PATIENCE_S)
+            said += emulated.communicate(timeout=_PATIENCE_S)[0]
         assert emulated.returncode == 0
         assert f"board {enrolled['board']}" in said
         assert "stopped, next seq" in said
