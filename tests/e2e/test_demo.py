@@ -26,6 +26,7 @@ SHORT = replace(
         (24, "restore power"),
         (28, "broker down"),
         (34, "broker up"),
+        (37, "forge acks"),
         (44, "attack"),
         (50, "kill gateway"),
         (53, "forge acks"),

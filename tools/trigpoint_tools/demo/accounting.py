@@ -193,11 +193,12 @@ def time_audit(
     """
     gone = {place for cut in cuts for place in range(cut.measured - len(cut.lost_in_ram), cut.measured)}
     want = [timed for place, timed in enumerate(measured) if place not in gone]
-    if [timed.value for timed in want] != [timed.value for timed in stored]:
-        return 0.0, ["its readings are not stored in the order in which they were measured"]
+    for number, (here, there) in enumerate(zip(want, stored, strict=False)):
+        if here.value != there.value:
+            return 0.0, [f"reading {number} of {len(stored)} stored is {there.value}, but {here.value} was measured"]
     errors = [
         abs(there.time - here.time)
-        for here, there in zip(want, stored, strict=True)
+        for here, there in zip(want, stored, strict=False)
         if here.time is not None and there.time is not None
     ]
     worst = max(errors, default=0.0)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import secrets
 import threading
+import time
 from collections.abc import Callable
 
 import paho.mqtt.client as mqtt
@@ -137,10 +138,16 @@ class Attacker:
         self.acks_sent += 1
 
     def _publish(self, topic: str, raw: bytes) -> None:
-        message = self._client.publish(topic, raw, qos=1)
-        message.wait_for_publish(_PATIENCE_S)
-        if not message.is_published():
-            raise OperatorError(f"the broker did not take a forged message on {topic} within {_PATIENCE_S:.0f} s")
+        deadline = time.monotonic() + _PATIENCE_S
+        while time.monotonic() < deadline:
+            if self._client.is_connected():
+                message = self._client.publish(topic, raw, qos=1)
+                if message.rc == mqtt.MQTT_ERR_SUCCESS:
+                    message.wait_for_publish(max(0.0, deadline - time.monotonic()))
+                    if message.is_published():
+                        return
+            time.sleep(0.02)
+        raise OperatorError(f"the broker did not take a forged message within {_PATIENCE_S:.0f} s")
 
     def _on_message(self, client: mqtt.Client, userdata: object, message: mqtt.MQTTMessage) -> None:
         kid = bytes.fromhex(message.topic.split("/")[2])

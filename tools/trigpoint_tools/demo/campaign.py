@@ -16,6 +16,7 @@ from trigpoint_tools.demo.attacker import Attacker
 
 _PATIENCE_S = 20.0
 _AGAIN_S = 1.0
+_GUESSES = 4
 
 
 @dataclass(frozen=True)
@@ -88,15 +89,16 @@ class Campaign:
         ]
 
     def acks(self, time_ms: int) -> int:
-        """Tell every board that all it ever sent is on disk, by forged acks and by replayed ones; return how many.
+        """Tell every board that all it has signed is on disk, by forged acks and by replayed ones; return how many.
 
-        Sent while the gateway is dead, this is how readings would get lost if a board believed it.
+        Sent while the gateway is away, this is how readings would get lost if a board believed it. How much a board has
+        signed since it was last heard the attacker has to guess, so it tries a few.
         """
         before = self.attacker.acks_sent
         for number, victim in enumerate(self.boards):
             newest = self._heard(victim, self.attacker.captured)[-1].seq
-            self.attacker.send_ack(victim, attacker.forged_ack(newest, time_ms))
-            self.attacker.send_ack(victim, attacker.forged_ack(newest + 1, time_ms + 10**9))
+            for guess in range(_GUESSES):
+                self.attacker.send_ack(victim, attacker.forged_ack(newest + guess, time_ms))
             others = self.attacker.captured_acks(self.boards[number - 1])
             own = self.attacker.captured_acks(victim)
             for replayed in (*others[-1:], *own[:1]):

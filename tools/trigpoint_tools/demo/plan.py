@@ -51,6 +51,7 @@ class Plan:
         (40, "restore power"),
         (52, "broker down"),
         (64, "broker up"),
+        (68, "forge acks"),
         (82, "attack"),
         (92, "kill gateway"),
         (96, "forge acks"),
