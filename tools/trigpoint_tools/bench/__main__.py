@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -45,10 +46,10 @@ def exceeded(results: Figures) -> list[str]:
 def table(results: Figures) -> Table:
     """Return the figures beside their limits."""
     bad = set(exceeded(results))
-    view = Table(title="Figures", title_justify="left")
-    view.add_column("figure")
-    view.add_column("measured", justify="right")
-    view.add_column("at most", justify="right")
+    view = Table(title="Figures", title_justify="left", box=box.SIMPLE_HEAD)
+    view.add_column("figure", no_wrap=True)
+    view.add_column("measured", justify="right", no_wrap=True)
+    view.add_column("at most", justify="right", no_wrap=True)
     view.add_column("what it says")
     for name, value in results.items():
         limit, meaning = LIMITS.get(name, (None, "for information"))
