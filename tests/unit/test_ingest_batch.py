@@ -61,6 +61,9 @@ class World:
         self.stranger = TestBoard(3)
         self.stored = [{}, {}]
         self.lost = [set(), set()]
+        self.next_seq = [0, 0]  # where the gateway stands
+        self.held = [[], []]  # signed, but behind a loss when it was declared: not stored yet
+        self.declarations = [[], []]  # first lost, last lost, and the statement that says so
         self.evidence = [set(), set()]
         self.order = []
         self.messages = []
@@ -68,15 +71,36 @@ class World:
 
     def act(self, action: str, which: int, pick: int) -> None:
         board, stored, lost = self.boards[which], self.stored[which], self.lost[which]
+        held, declarations = self.held[which], self.declarations[which]
         topic, reason = board.topic, None
-        following = board.next_seq
+        following = self.next_seq[which]
         match action:
             case "next":
-                payload, reason = board.next(value=pick, readings=1 + pick % 3), Reason.ACCEPTED
+                payload = held.pop(0) if held else board.next(oldest=following, value=pick, readings=1 + pick % 3)
+                reason = Reason.ACCEPTED
             case "lose":
-                lost.update(range(following, following + 1 + pick % 3))
+                # All that the board held is lost, and more; the next statement says so and can be taken at once.
+                held.clear()
                 board.next_seq += 1 + pick % 3
                 payload, reason = board.next(oldest=board.next_seq), Reason.ACCEPTED
+                declarations.append((following, board.next_seq - 2, payload))
+            case "declare":
+                # Some that were signed before the loss have outlived it; the newest declares it and comes first.
+                held.clear()
+                board.next_seq += 1 + pick % 3
+                oldest = board.next_seq
+                held.extend(board.next(oldest=following, value=pick) for _ in range(1 + pick % 2))
+                payload, reason = board.next(oldest=oldest, value=pick), Reason.GAP
+                held.append(payload)
+                declarations.append((following, oldest - 1, payload))
+            case "declare again" if declarations:
+                *_, payload = declarations[pick % len(declarations)]
+                seq = statement.parse(payload).seq
+                reason = Reason.DUPLICATE if seq in stored else Reason.CLONE if seq in lost else Reason.GAP
+                # The one that the gateway waits for, as it happens.
+                if held and payload is held[0]:
+                    held.pop(0)
+                    reason = Reason.ACCEPTED
             case "again" if stored:
                 payload, reason = stored[sorted(stored)[pick % len(stored)]], Reason.DUPLICATE
             case "clone" if stored or lost:
@@ -84,14 +108,14 @@ class World:
                 seq = used[pick % len(used)]
                 prev = NO_PREV if seq == 0 else b"p" * 32
                 payload, reason = board.make(seq, prev, value=-1 - pick), Reason.CLONE
-            case "fork" if stored:
+            case "fork" if following - 1 in stored:
                 payload, reason = board.make(following, b"q" * 32, value=pick), Reason.FORK
             case "gap":
                 payload, reason = board.make(following + 1 + pick, b"r" * 32, oldest=following), Reason.GAP
             case "forge":
                 payload, reason = spoil_signature(board.make(following, board.prev, value=pick)), Reason.SIGNATURE
             case "forged loss":
-                payload = spoil_signature(board.make(following + 5, b"s" * 32, oldest=following + 5))
+                payload = spoil_signature(board.make(following + 5, b"s" * 32, oldest=following + 1 + pick % 5))
                 reason = Reason.SIGNATURE
             case "cut":
                 payload, reason = board.make(following, board.prev)[: -1 - pick], Reason.SHAPE
@@ -108,8 +132,14 @@ class World:
             case _:
                 return
         if reason is Reason.ACCEPTED:
-            stored[board.next_seq - 1] = payload
+            seq = statement.parse(payload).seq
+            stored[seq] = payload
             self.order.append(payload)
+            self.next_seq[which] = seq + 1
+        if action in ("lose", "declare"):
+            first, last, _ = declarations[-1]
+            lost.update(range(first, last + 1))
+            self.next_seq[which] = max(self.next_seq[which], last + 1)
         if reason in (Reason.CLONE, Reason.FORK):
             self.evidence[which].add(payload)
         self.messages.append((topic, payload))
@@ -118,7 +148,22 @@ class World:
 
 ACTIONS = st.sampled_from(
     ["next"] * 6
-    + ["lose", "again", "again", "clone", "fork", "gap", "forge", "forged loss", "cut", "empty", "huge"]
+    + [
+        "lose",
+        "declare",
+        "declare",
+        "declare again",
+        "again",
+        "again",
+        "clone",
+        "fork",
+        "gap",
+        "forge",
+        "forged loss",
+        "cut",
+        "empty",
+        "huge",
+    ]
     + ["foreign topic", "stranger"]
 )
 
@@ -151,13 +196,20 @@ def test_any_interleaving_in_any_batches(actions, batches):
     for which, board in enumerate(world.boards):
         summary = summaries[board.kid]
         parsed = {seq: statement.parse(raw) for seq, raw in world.stored[which].items()}
-        assert summary.next_seq == board.next_seq
+        assert summary.next_seq == world.next_seq[which]
         assert summary.statements == len(parsed)
         assert summary.lost == len(world.lost[which])
         assert summary.flagged == bool(world.evidence[which])
         kept = {raw for (raw,) in connection.execute("SELECT raw FROM evidence WHERE kid = ?", (board.kid,))}
         assert kept == world.evidence[which]
-        last_entry = parsed[max(parsed)].entry if parsed else NO_PREV
+        assert (
+            connection.execute(
+                "SELECT from_seq, to_seq, raw FROM lost WHERE kid = ? ORDER BY from_seq", (board.kid,)
+            ).fetchall()
+            == world.declarations[which]
+        )
+        last = summary.next_seq - 1
+        last_entry = None if last in world.lost[which] else parsed[last].entry if parsed else NO_PREV
         assert connection.execute("SELECT last_entry FROM boards WHERE kid = ?", (board.kid,)).fetchone() == (
             last_entry,
         )
@@ -247,6 +299,49 @@ def test_acks_say_where_the_gateway_stands_after_the_whole_batch(connection):
     ]
     assert [outcome.newly_flagged for outcome in outcomes] == [False] * 5 + [True]
     assert take_one(connection, board, board.make(1, b"p" * 32, value=8)).newly_flagged is False
+
+
+def test_a_declared_loss_stands_though_its_statement_must_wait(connection):
+    board = TestBoard(1)
+    enrol(connection, board)
+    take(connection, [(board.topic, board.next()) for _ in range(5)])
+    board.next_seq = 30  # 5 to 29 are gone
+    held = [board.next(oldest=5) for _ in range(3)]
+    newest = board.next(oldest=30)
+    assert [take_one(connection, board, raw).reason for raw in held] == [Reason.GAP] * 3
+
+    forged = take_one(connection, board, spoil_signature(newest))
+    assert (forged.reason, forged.ack_seq) == (Reason.SIGNATURE, None)
+    assert queries.boards(connection)[0].lost == 0
+
+    for _ in range(3):
+        outcome = take_one(connection, board, newest)
+        assert (outcome.reason, outcome.ack_seq) == (Reason.GAP, 29)
+    assert queries.boards(connection)[0].lost == 25
+    assert connection.execute("SELECT from_seq, to_seq, raw FROM lost").fetchall() == [(5, 29, newest)]
+    assert log.head(connection).size == 5
+    assert connection.execute("SELECT last_entry FROM boards").fetchone() == (None,)
+
+    outcomes = take(connection, [(board.topic, raw) for raw in [*held, newest, newest]])
+    assert [outcome.reason for outcome in outcomes] == [Reason.ACCEPTED] * 4 + [Reason.DUPLICATE]
+    assert {outcome.ack_seq for outcome in outcomes} == {33}
+    # From the first one taken after the loss on, prev is checked again.
+    assert take_one(connection, board, board.make(34, b"q" * 32, 30)).reason is Reason.FORK
+    assert take_one(connection, board, board.next(oldest=34)).reason is Reason.ACCEPTED
+    assert len(connection.execute("SELECT * FROM lost").fetchall()) == 1
+
+
+def test_a_loss_before_anything_was_stored_is_declared_and_acked_too(connection):
+    board = TestBoard(1)
+    enrol(connection, board)
+    board.next_seq = 7
+    first, newest = board.next(oldest=0), board.next(oldest=7)
+    outcomes = take(connection, [(board.topic, newest), (board.topic, board.make(0, NO_PREV)), (board.topic, first)])
+    assert [(outcome.reason, outcome.ack_seq) for outcome in outcomes] == [
+        (Reason.GAP, 7),
+        (Reason.CLONE, None),
+        (Reason.ACCEPTED, 7),
+    ]
 
 
 def test_a_revoked_board_is_refused_even_with_a_duplicate(connection):

@@ -48,7 +48,10 @@ def test_other_bytes_under_a_used_seq_are_evidence_only_if_signed(board, stored)
         (5, 6, 5, Decision(Reason.GAP)),
         (5, 6, 6, Decision(Reason.ACCEPTED, (5, 5))),
         (5, 9, 9, Decision(Reason.ACCEPTED, (5, 8))),
-        (5, 9, 8, Decision(Reason.GAP)),
+        (5, 9, 8, Decision(Reason.GAP, (5, 7))),
+        (5, 9, 6, Decision(Reason.GAP, (5, 5))),
+        (5, 9, 5, Decision(Reason.GAP)),
+        (0, 9, 1, Decision(Reason.GAP, (0, 0))),
         (0, 1, 1, Decision(Reason.ACCEPTED, (0, 0))),
         (0, 1, 0, Decision(Reason.GAP)),
         (0, 2**32 - 1, 2**32 - 1, Decision(Reason.ACCEPTED, (0, 2**32 - 2))),
@@ -62,8 +65,37 @@ def test_seq_against_next_and_oldest(board, next_seq, seq, oldest, expected):
 def test_a_gap_costs_no_verification_and_a_bad_signature_declares_nothing_lost(board):
     state = BoardState(True, 5, ENTRY)
     assert decide(state, statement(board, 7), None, None) == Decision(Reason.GAP)
-    assert decide(state, statement(board, 9, oldest=9), None, None) is None
-    assert decide(state, statement(board, 9, oldest=9), None, False) == Decision(Reason.SIGNATURE)
+    assert decide(state, statement(board, 7, oldest=5), None, False) == Decision(Reason.GAP)
+    for oldest in (6, 8, 9):
+        assert decide(state, statement(board, 9, oldest=oldest), None, None) is None
+        assert decide(state, statement(board, 9, oldest=oldest), None, False) == Decision(Reason.SIGNATURE)
+
+
+def test_a_declaration_moves_next_and_only_once(board):
+    state = BoardState(True, 5, ENTRY)
+    newest = statement(board, 9, oldest=8)
+    declared = after(state, newest, Decision(Reason.GAP, (5, 7)))
+    assert declared == BoardState(True, 8, None)
+    again = decide(declared, newest, None, True)
+    assert again == Decision(Reason.GAP)
+    assert after(declared, newest, again) == declared
+
+
+@pytest.mark.parametrize("prev", [ENTRY, b"x" * 32])
+def test_prev_of_the_statement_after_a_loss_cannot_be_checked(board, prev):
+    message = statement(board, 8, prev=prev, oldest=5)
+    state = BoardState(True, 8, None)
+    assert decide(state, message, None, None) is None
+    assert decide(state, message, None, False) == Decision(Reason.SIGNATURE)
+    assert decide(state, message, None, True) == Decision(Reason.ACCEPTED)
+    assert after(state, message, Decision(Reason.ACCEPTED)) == BoardState(True, 9, message.entry)
+
+
+def test_a_refusal_without_a_declaration_moves_nothing(board):
+    state = BoardState(True, 5, ENTRY)
+    for reason in Reason:
+        if reason is not Reason.ACCEPTED:
+            assert after(state, statement(board, 7), Decision(reason)) == state
 
 
 def test_the_next_seq_with_another_prev_is_a_fork_only_if_signed(board):
@@ -75,7 +107,7 @@ def test_the_next_seq_with_another_prev_is_a_fork_only_if_signed(board):
 
 def test_a_second_first_statement_is_a_clone(board):
     first, second = parse(board.make(0, NO_PREV, value=1)), parse(board.make(0, NO_PREV, value=2))
-    state = after(BoardState(True), first)
+    state = after(BoardState(True), first, Decision(Reason.ACCEPTED))
     assert state == BoardState(True, 1, first.entry)
     assert decide(state, second, first.entry, True) == Decision(Reason.CLONE)
 

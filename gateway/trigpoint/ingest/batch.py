@@ -127,8 +127,10 @@ class _Batch:
         else:
             decision = self._decide(statement)
             detail = _DETAIL.get(decision.reason, "")
+            if decision.lost is not None:
+                self._lost.append(LostRow(statement.kid, *decision.lost, statement.raw))
             if decision.reason is Reason.ACCEPTED:
-                self._accept(statement, decision, message.arrival_ms)
+                self._accept(statement, message.arrival_ms)
             elif decision.reason.is_evidence:
                 newly_flagged = statements.add_evidence(
                     self._connection,
@@ -141,6 +143,7 @@ class _Batch:
                         message.arrival_ms,
                     ),
                 )
+            self._move(statement, decision)
         self._counts[decision.reason] += 1
         if decision.reason.is_refusal and not decision.reason.is_evidence:
             self._rejected.append(
@@ -154,11 +157,11 @@ class _Batch:
         if self._statements:
             statements.add_statements(connection, self._statements)
             statements.add_readings(connection, self._readings)
-            statements.add_lost(connection, self._lost)
-            for kid in self._moved:
-                state = self._states[kid]
-                statements.advance_board(connection, kid, state.next_seq, state.last_entry)
             log.append(connection, [row.entry for row in self._statements])
+        statements.add_lost(connection, self._lost)
+        for kid in self._moved:
+            state = self._states[kid]
+            statements.advance_board(connection, kid, state.next_seq, state.last_entry)
         if self._rejected:
             statements.add_rejected(connection, self._rejected)
         statements.count(connection, self._counts)
@@ -194,7 +197,7 @@ class _Batch:
             assert decision is not None
         return decision
 
-    def _accept(self, statement: Statement, decision: Decision, arrival_ms: int) -> None:
+    def _accept(self, statement: Statement, arrival_ms: int) -> None:
         kid = statement.kid
         leaf_index = self._size + len(self._statements)
         self._statements.append(
@@ -215,8 +218,11 @@ class _Batch:
                     source,
                 )
             )
-        if decision.lost is not None:
-            self._lost.append(LostRow(kid, *decision.lost, leaf_index))
         self._entries[kid, statement.seq] = statement.entry
-        self._states[kid] = after(self._states[kid], statement)
-        self._moved.add(kid)
+
+    def _move(self, statement: Statement, decision: Decision) -> None:
+        before = self._states.get(statement.kid)
+        if before is not None:
+            state = self._states[statement.kid] = after(before, statement, decision)
+            if state != before:
+                self._moved.add(statement.kid)

@@ -47,12 +47,12 @@ class BoardState:
     Attributes:
         active: whether the registry says that it is active.
         next_seq: the seq that the gateway expects.
-        last_entry: entry of the last stored statement, 32 bytes; zeros if there is none.
+        last_entry: entry of the statement before it, 32 bytes; zeros at 0; None if that one was declared lost.
     """
 
     active: bool
     next_seq: int = 0
-    last_entry: bytes = NO_PREV
+    last_entry: bytes | None = NO_PREV
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,8 @@ class Decision:
 
     Attributes:
         reason: accepted, or why not.
-        lost: first and last seq that this statement declares lost, or None.
+        lost: first and last seq that this statement declares lost, or None. The declaration stands whether the
+            statement is accepted or, because others come before it, refused as a gap.
     """
 
     reason: Reason
@@ -87,7 +88,7 @@ def decide(
         return Decision(Reason.UNKNOWN_BOARD)
     if statement.seq < board.next_seq and stored_entry == statement.entry:
         return Decision(Reason.DUPLICATE)
-    if statement.seq > max(board.next_seq, statement.oldest):
+    if statement.oldest <= board.next_seq < statement.seq:
         return Decision(Reason.GAP)
     if signature is None:
         return None
@@ -95,16 +96,21 @@ def decide(
         return Decision(Reason.SIGNATURE)
     if statement.seq < board.next_seq:
         return Decision(Reason.CLONE)
-    if statement.seq > board.next_seq:
-        return Decision(Reason.ACCEPTED, lost=(board.next_seq, statement.seq - 1))
-    if statement.prev != board.last_entry:
+    if statement.oldest > board.next_seq:
+        first_held = statement.seq == statement.oldest
+        return Decision(Reason.ACCEPTED if first_held else Reason.GAP, lost=(board.next_seq, statement.oldest - 1))
+    if board.last_entry is not None and statement.prev != board.last_entry:
         return Decision(Reason.FORK)
     return Decision(Reason.ACCEPTED)
 
 
-def after(board: BoardState, statement: Statement) -> BoardState:
-    """Return the state of `board` once `statement` has been accepted."""
-    return BoardState(board.active, statement.seq + 1, statement.entry)
+def after(board: BoardState, statement: Statement, decision: Decision) -> BoardState:
+    """Return the state of `board` once `decision` on `statement` has been carried out."""
+    if decision.reason is Reason.ACCEPTED:
+        return BoardState(board.active, statement.seq + 1, statement.entry)
+    if decision.lost is not None:
+        return BoardState(board.active, decision.lost[1] + 1, None)
+    return board
 
 
 def reading_time(base_time: int | None, t: int, arrival_ms: int) -> tuple[int, str]:

@@ -24,7 +24,7 @@ class BoardRow:
     y: bytes
     active: bool
     next_seq: int
-    last_entry: bytes
+    last_entry: bytes | None
 
 
 class StatementRow(NamedTuple):
@@ -53,12 +53,12 @@ class ReadingRow(NamedTuple):
 
 
 class LostRow(NamedTuple):
-    """Statements declared lost, first and last seq, by the statement at `leaf_index`."""
+    """Statements declared lost, first and last seq, by the signed statement `raw`."""
 
     kid: bytes
     from_seq: int
     to_seq: int
-    leaf_index: int
+    raw: bytes
 
 
 class EvidenceRow(NamedTuple):
@@ -112,8 +112,8 @@ def add_lost(connection: sqlite3.Connection, rows: Iterable[LostRow]) -> None:
     connection.executemany("INSERT INTO lost VALUES (?, ?, ?, ?)", rows)
 
 
-def advance_board(connection: sqlite3.Connection, kid: bytes, next_seq: int, last_entry: bytes) -> None:
-    """Record where a board stands after its newest stored statement."""
+def advance_board(connection: sqlite3.Connection, kid: bytes, next_seq: int, last_entry: bytes | None) -> None:
+    """Record where a board stands: what comes next, and the entry before it or None if that was declared lost."""
     connection.execute(
         "UPDATE boards SET next_seq = ?, last_entry = ? WHERE kid = ?",
         (next_seq, last_entry, kid),

@@ -11,7 +11,8 @@ CREATE TABLE boards (
     active_until INTEGER,                          -- chain time; NULL while the board is active
     flagged      INTEGER NOT NULL DEFAULT 0,       -- 1 once there is clone evidence
     next_seq     INTEGER NOT NULL DEFAULT 0,
-    last_entry   BLOB NOT NULL DEFAULT (zeroblob(32)) CHECK (length(last_entry) = 32)
+    -- of the statement before next_seq; zeros at 0; NULL if that one was declared lost
+    last_entry   BLOB DEFAULT (zeroblob(32)) CHECK (last_entry IS NULL OR length(last_entry) = 32)
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE statements (
@@ -39,10 +40,10 @@ CREATE TABLE readings (
 
 -- Statements that a board declared lost under its signature.
 CREATE TABLE lost (
-    kid        BLOB NOT NULL,
-    from_seq   INTEGER NOT NULL,
-    to_seq     INTEGER NOT NULL,                   -- inclusive
-    leaf_index INTEGER NOT NULL REFERENCES statements (leaf_index),   -- the statement that said so
+    kid      BLOB NOT NULL,
+    from_seq INTEGER NOT NULL,
+    to_seq   INTEGER NOT NULL CHECK (to_seq >= from_seq),   -- inclusive
+    raw      BLOB NOT NULL,                        -- the statement that says so, itself not always stored
     PRIMARY KEY (kid, from_seq)
 ) STRICT, WITHOUT ROWID;
 
