@@ -1,4 +1,4 @@
-"""Shared by all tests: the folder `tests` on the import path, the `--soak` option, no deadline for Hypothesis."""
+"""Shared by all tests: `tests` and its folders on the import path, the `--soak` option, no deadline for Hypothesis."""
 
 import sys
 from pathlib import Path
@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-sys.path.insert(0, str(Path(__file__).parent))
+_TESTS = Path(__file__).parent
+# pytest, importing test files by their path, leaves it to us where their helpers are found.
+sys.path[:0] = [str(_TESTS), *(str(_TESTS / folder) for folder in ("device", "e2e", "fault", "interop", "unit"))]
 
 # Tests run side by side on machines of two cores, where a single example may have to wait for its turn.
 settings.register_profile("trigpoint", deadline=None)
