@@ -17,7 +17,6 @@ _WIDTH = const(8)
 _IDLE_MS = const(5000)
 _PUBLISH_MS = const(30000)
 _MAX_ACK = const(128)
-_PATIENCE = const(3)
 
 
 class AckError(ValueError):
@@ -47,37 +46,27 @@ class Window:
 
     At most ``width`` statements go out beyond the last ack. After a connect or a time-out one goes out alone, for the
     gateway may well hold the rest; each ack then doubles the width, to eight at most.
+
+    When statements were lost unacked, none that was signed before the loss tells of it, and the gateway takes nothing
+    until it is told (protocol, section 5). So the newest goes out first, and each that is signed until the gateway acks
+    the loss: the newest may itself be older than a loss found on reading, but the next one cannot be.
     """
 
     def __init__(self, resend_ms):
         self._resend_ms = resend_ms
-        self._unmoved = 0
         self.restart(0)
 
     def restart(self, now):
         """Begin again at the oldest statement not acked."""
         self._next = 0
         self._width = 1
-        self._declared = False
+        self._declared = -1
         self._moved_at = now
 
     def acked(self, now):
         """An ack moved the window on."""
         self._width = min(2 * self._width, _WIDTH)
-        self._unmoved = 0
         self._moved_at = now
-
-    def not_acked(self, oldest, acked):
-        """A genuine ack said nothing new; return whether to give up all that is held.
-
-        The statements that outlived a loss were signed before it. If the gateway, having been told of the loss, still
-        stands before it, it can take none of them (protocol, section 5, the rule for a gap): only a statement that
-        begins anew, its ``oldest`` equal to its seq, gets the board going again.
-        """
-        if oldest <= acked + 1 or not self._declared:
-            return False
-        self._unmoved += 1
-        return self._unmoved >= _PATIENCE
 
     def choose(self, oldest, acked, next_seq, now):
         """Return the seq to send now, or None.
@@ -93,21 +82,33 @@ class Window:
             return None
         if self._next > first and time.ticks_diff(now, self._moved_at) >= self._resend_ms:
             self.restart(now)
-        if oldest > acked + 1 and not self._declared:
-            # Statements were lost unacked. The newest one says so under our signature; the gateway waits for that word.
-            return next_seq - 1
         self._next = max(self._next, first)
+        if oldest > acked + 1 and self._declared < next_seq - 1:
+            return next_seq - 1
         return self._next if self._next < min(next_seq, first + self._width) else None
 
     def sent(self, seq, oldest, acked, now):
         """Note that the broker has taken ``seq``, which ``choose`` returned for the same ``oldest`` and ``acked``."""
         first = max(oldest, acked + 1)
-        declares = oldest > acked + 1 and not self._declared
-        self._declared = self._declared or declares
-        if not declares or seq == first:
-            self._next = max(self._next, seq + 1)
+        if oldest > acked + 1:
+            self._declared = max(self._declared, seq)
+        if seq == self._next:
+            self._next = seq + 1
         if seq == first:
             self._moved_at = now
+
+    def unreadable(self, seq, oldest, acked):
+        """Note that ``seq``, which ``choose`` returned, cannot be read; return whether it is time to give it up.
+
+        That gives up all below it too, so it waits until they are acked.
+        """
+        first = max(oldest, acked + 1)
+        if seq == first:
+            return True
+        if oldest > acked + 1:
+            self._declared = max(self._declared, seq)
+        self._width = min(self._width, seq - first)
+        return False
 
 
 class Uplink:
@@ -172,7 +173,8 @@ class Uplink:
             try:
                 length = journal.read(seq, self._buffer)
             except JournalError:
-                journal.abandon(seq)
+                if self._window.unreadable(seq, oldest, acked):
+                    journal.abandon(seq)
                 continue
             if seq > self._highest_sent:
                 self._sent[seq % _WIDTH] = self._clock.seconds()
@@ -199,8 +201,6 @@ class Uplink:
         journal = self._journal
         if not journal.acked < seq < journal.next_seq:
             self.old_acks += 1
-            if seq <= journal.acked and self._window.not_acked(journal.oldest, journal.acked):
-                journal.abandon(journal.next_seq - 1)
             return False
         sent = self._sent_at(seq)
         journal.ack(seq)
