@@ -164,7 +164,7 @@ class World:
 
     def make_boards(self) -> Registered:
         """Make the boards, have each sign its permit, and register all of them in one transaction."""
-        self._stack.callback(self._keep_consoles)
+        self._stack.callback(self._keep_records)
         self._stack.callback(self._cut_boards)
         head = self.chain.web3.eth.get_block("latest")
         deadline = int(head["timestamp"]) + _PERMIT_LIFE_S
@@ -228,7 +228,10 @@ class World:
             with contextlib.suppress(EmulatorError):
                 board.emulated.cut()
 
-    def _keep_consoles(self) -> None:
+    def _keep_records(self) -> None:
+        """Leave what each board has printed and what each sensor has measured, for whoever looks into a fault."""
         for board in self.boards:
             text = "".join(f"{line}\n" for line in board.emulated.console)
             (self._logs / f"board-{board.number}.log").write_text(text)
+            rows = (f"{time:.0f},{value.name},{value.mantissa},{value.exponent}\n" for value, time in board.measured())
+            (self._logs / f"sensor-{board.number}.csv").write_text("time,name,mantissa,exponent\n" + "".join(rows))
