@@ -74,6 +74,8 @@ def test_from_an_empty_folder_to_a_verified_receipt(tmp_path: Path, chain: Local
         assert verified["verified"] is True
         assert len(verified["checks"]) == 11
         assert verified["statement"]["board"] == enrolled["board"]
+        any_board = trigpoint("receipt", "get", gw, "--output", receipt)
+        assert any_board["anchored"] is True
         other = run("receipt", "get", gw, "--board", "0000", "--output", receipt)
         assert other.returncode == 1
         assert enrolled["board"][:8] in other.stderr

@@ -252,8 +252,17 @@ class TestGateway:
 
 
 class TestOthers:
-    def test_receipt_get_without_a_choice(self, trigpoint: Trigpoint, tmp_path: Path) -> None:
-        check_one_line(trigpoint("receipt", "get", tmp_path), "--board ID")
+    @pytest.mark.parametrize("choice", [("--seq", 1), ("--board", "ab", "--index", 1)])
+    def test_receipt_get_with_half_a_choice(self, trigpoint: Trigpoint, tmp_path: Path, choice: tuple[object]) -> None:
+        check_one_line(trigpoint("receipt", "get", tmp_path, *choice), "--board ID")
+
+    def test_receipt_get_from_an_empty_log(self, trigpoint: Trigpoint, tmp_path: Path) -> None:
+        from trigpoint.store.writer import Writer
+
+        trigpoint("gateway", "init", tmp_path / "gw")
+        (tmp_path / "gw" / "data").mkdir()
+        Writer(tmp_path / "gw" / "data" / "trigpoint.db").close()
+        check_one_line(trigpoint("receipt", "get", tmp_path / "gw"), "nothing is stored yet")
 
     def test_deploy_without_a_key(self, trigpoint: Trigpoint, tmp_path: Path) -> None:
         arguments = ("--rpc", "http://127.0.0.1:1", "--key-file", tmp_path / "no.key")

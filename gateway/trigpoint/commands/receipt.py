@@ -48,7 +48,8 @@ def get(
     """Write the receipt file of one statement: all that a stranger needs, beside trust.json, to verify it.
 
     The gateway may be running or not. A receipt names the newest anchor that covers the statement; until there is one
-    it is signed by the log alone, and verify says so. The trust file is DIR/data/public/trust.json.
+    it is signed by the log alone, and verify says so. Without --board and --index it is the newest anchored statement
+    of any board. The trust file is DIR/data/public/trust.json.
 
     Example: trigpoint receipt get gw --board 3fa2c1d0 --output receipt.cose
     """
@@ -56,8 +57,8 @@ def get(
     from trigpoint.errors import OperatorError
     from trigpoint.wire.receipt import parse
 
-    if (board is None) == (index is None) or (seq is not None and board is None):
-        raise OperatorError("say which statement: --board ID, with --seq N if not the newest, or --index N")
+    if (seq is not None and board is None) or (index is not None and board is not None):
+        raise OperatorError("say which statement: --board ID, with --seq N if not the newest, or --index N alone")
     config = load_config(directory)
     data = issue(config, board, seq, index)
     try:
@@ -89,7 +90,7 @@ def get(
 
 
 def issue(config: Config, board: str | None, seq: int | None = None, index: int | None = None) -> bytes:
-    """Return the receipt file of a statement: of a board's newest anchored one, of its number seq, or by place.
+    """Return the receipt file of a statement: of number seq of a board, of a place, or the newest anchored.
 
     Raises:
         OperatorError: there is none, or the gateway's files cannot be read.
@@ -101,7 +102,7 @@ def issue(config: Config, board: str | None, seq: int | None = None, index: int 
     log_key = load_log_key(config.log.key_file)
     with closing(open_database(config.database, read_only=True)) as connection:
         if board is None:
-            return receipts.get(connection, log_key, index=index)
+            return receipts.get(connection, log_key, index=newest_place(connection) if index is None else index)
         kid = find_board(connection, board)
         return receipts.get(connection, log_key, kid=kid, seq=newest(connection, kid) if seq is None else seq)
 
@@ -123,6 +124,23 @@ def find_board(connection: sqlite3.Connection, prefix: str) -> bytes:
         raise OperatorError(f"{len(found)} boards begin with {prefix}; give more digits of the board's id")
     names = ", ".join(kid.hex()[:8] for kid in known[:8]) or "none"
     raise OperatorError(f"the gateway knows no board {prefix}; it knows {names}{', ...' if len(known) > 8 else ''}")
+
+
+def newest_place(connection: sqlite3.Connection) -> int:
+    """Return the place of the newest anchored statement of any board, or of the newest if none is anchored.
+
+    Raises:
+        OperatorError: nothing is stored.
+    """
+    from trigpoint.errors import OperatorError
+    from trigpoint.store import log
+    from trigpoint.store.chain import latest_final_anchor
+
+    anchor = latest_final_anchor(connection)
+    size = anchor.size if anchor is not None else log.head(connection).size
+    if size == 0:
+        raise OperatorError("nothing is stored yet; try again when a board has sent something")
+    return size - 1
 
 
 def newest(connection: sqlite3.Connection, kid: bytes) -> int:
