@@ -5,6 +5,7 @@ import ipaddress
 import socket
 import threading
 import time
+import tracemalloc
 
 import pytest
 from boardclient import BoardClient
@@ -141,13 +142,14 @@ class ScriptedBroker:
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.port = self.listener.getsockname()[1]
         self.payloads = payloads
+        self.packets = [self.publish(payload) for payload in payloads]
         self.confirmed = []
         self.drop = threading.Event()
         self.thread = threading.Thread(target=self.serve)
         self.thread.start()
 
     def serve(self):
-        for payload in self.payloads:
+        for payload, publish in zip(self.payloads, self.packets, strict=True):
             connection, _ = self.listener.accept()
             with connection, connection.makefile("rwb") as stream:
                 while packet := self.read(stream):
@@ -155,8 +157,8 @@ class ScriptedBroker:
                     if kind == 0x10:  # CONNECT
                         stream.write(b"\x20\x02\x01\x00")
                     elif kind == 0x80:  # SUBSCRIBE
-                        publish = b"\x00\x01t\x00\x01" + payload
-                        stream.write(b"\x90\x03" + body[:2] + b"\x01" + b"\x32" + bytes([len(publish)]) + publish)
+                        stream.write(b"\x90\x03" + body[:2] + b"\x01")
+                        stream.write(publish)
                     elif kind == 0x40:  # PUBACK
                         self.confirmed.append((payload, body))
                     elif kind == 0xE0:  # DISCONNECT
@@ -165,6 +167,15 @@ class ScriptedBroker:
                     if payload != self.payloads[-1] and kind == 0x80:
                         self.drop.wait(10)
                         break
+
+    @staticmethod
+    def publish(payload):
+        body = b"\x00\x01t\x00\x01" + payload
+        length, left = [], len(body)
+        while left > 127:
+            length.append(left & 127 | 128)
+            left >>= 7
+        return b"\x32" + bytes([*length, left]) + body
 
     @staticmethod
     def read(stream):
@@ -190,6 +201,27 @@ def test_a_packet_id_is_confirmed_only_on_the_connection_that_brought_it():
     session.confirm(deliveries[1])
     wait_for(lambda: broker.confirmed)
     assert broker.confirmed == [(b"two", b"\x00\x01")]
+    session.stop()
+    broker.close()
+
+
+def test_a_huge_message_takes_little_memory_and_is_not_sent_again():
+    """256 MB are what a broker may pass on. Held whole they end a small gateway, and again after each restart."""
+    broker, deliveries = ScriptedBroker([bytes(64 << 20)]), []
+    settings = Broker(host="127.0.0.1", port=broker.port, tls=False)
+    session = Session(settings, SystemClock(), deliveries.append, lambda error: None)
+    tracemalloc.start()
+    try:
+        session.start()
+        wait_for(lambda: deliveries)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 4 << 20
+    message = deliveries[0].message
+    assert (message.topic, message.size, len(message.payload)) == ("t", 64 << 20, 4_097)
+    session.confirm(deliveries[0])
+    wait_for(lambda: broker.confirmed)
     session.stop()
     broker.close()
 

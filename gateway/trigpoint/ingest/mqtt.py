@@ -6,7 +6,7 @@ import logging
 import ssl
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import paho.mqtt.client as paho
@@ -18,6 +18,7 @@ from trigpoint.clock import Clock
 from trigpoint.config import Broker
 from trigpoint.errors import OperatorError
 from trigpoint.ingest.batch import Message
+from trigpoint.wire.statement import MAX_SIZE
 
 _log = logging.getLogger(__name__)
 
@@ -25,6 +26,9 @@ SUBSCRIPTION = "trig/1/+/s"
 _KEEPALIVE_S = 60
 _FIRST_CONNECTION_S = 15.0
 _RECONNECT_MIN_S, _RECONNECT_MAX_S = 1, 30
+_RECEIVED_AT_ONCE = 65_536
+_PACKET_KEPT = 2 + 65_535 + 2 + MAX_SIZE + 1
+"""Bytes of a PUBLISH after its fixed header: the longest topic, a packet id, and a payload seen to be too long."""
 
 
 @dataclass(frozen=True)
@@ -169,6 +173,7 @@ class Session:
         except UnicodeDecodeError:
             topic = ""
         message = Message.of(topic, received.payload, self._clock.now_ms())
+        message = replace(message, size=message.size + self._client.passed_over)
         self._receive(Delivery(message, self._connection, received.mid if received.qos else None))
 
     def _settle(self, refusal: str) -> None:
@@ -179,11 +184,28 @@ class Session:
 
 
 class _Client(paho.Client):
-    """paho's client, which tells when its network thread dies of an exception instead of going silent."""
+    """paho's client, but it holds no more of a packet than we look at, and tells when its network thread dies.
+
+    Attributes:
+        passed_over: bytes of the packet being handled that were dropped.
+    """
 
     def __init__(self, client_id: str, failed: Callable[[Exception], None]) -> None:
         super().__init__(CallbackAPIVersion.VERSION2, client_id, clean_session=False, manual_ack=True)
         self._failed = failed
+        self.passed_over = 0
+
+    def _sock_recv(self, bufsize: int) -> bytes:
+        # paho gathers a packet whole, and it may have 256 MB: more than a small computer has room for. To end the
+        # connection would not help, for the broker would begin the next one with the same message. MQTT 3.1.1 has no
+        # way to tell a broker our limit. So the end of such a packet is dropped as it comes.
+        packet = self._in_packet["packet"]
+        if not packet:
+            self.passed_over = 0
+        elif (excess := len(packet) - _PACKET_KEPT) > 0:
+            del packet[_PACKET_KEPT:]
+            self.passed_over += excess
+        return super()._sock_recv(min(bufsize, _RECEIVED_AT_ONCE))
 
     def loop_forever(self, timeout: float = 1.0, retry_first_connection: bool = False) -> MQTTErrorCode:
         """Run the network loop until the client disconnects."""
