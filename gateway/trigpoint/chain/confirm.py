@@ -32,16 +32,20 @@ def confirm(web3: Web3, receipt: ReceiptFile, trust: Trust) -> list[Check]:
     node = Node(web3)
     chain = _made("chain", lambda: _chain(node, trust))
     if chain.status != "ok":
-        why = "the node is on another chain" if chain.status == "failed" else "the node did not answer"
+        why = (
+            "Not checked: the node is on another chain."
+            if chain.status == "failed"
+            else "Not checked: the node did not answer."
+        )
         return [chain, *(Check(name, "skipped", why) for name in ("log on chain", "anchor on chain", "registry"))]
     log = _made("log on chain", lambda: _log(node, trust))
     anchor = receipt.anchor
     if anchor is None:
-        why = "the receipt names no anchor yet"
+        why = "Not checked: the receipt names no anchor yet."
         return [chain, log, Check("anchor on chain", "skipped", why), Check("registry", "skipped", why)]
     anchored = _made("anchor on chain", lambda: _anchor(node, anchor, trust))
     if anchored.status != "ok":
-        why = "the time of the anchor is not known, because it was not found on the chain"
+        why = "Not checked: the anchor was not found on the chain, so its time is not known."
         return [chain, log, anchored, Check("registry", "skipped", why)]
     registry = _made("registry", lambda: _registry(node, anchor, receipt.statement.kid, trust))
     return [chain, log, anchored, registry]
@@ -60,47 +64,47 @@ def _made(name: str, check: Callable[[], _Result]) -> Check:
 def _chain(node: Node, trust: Trust) -> _Result:
     found = node.chain_id()
     if found != trust.chain_id:
-        return "failed", f"the node is on chain {found}, the trust file names {trust.chain_id}"
-    return "ok", f"the node is on chain {found}"
+        return "failed", f"The node is on chain {found}, but the trust file names {trust.chain_id}."
+    return "ok", f"The node is on chain {found}."
 
 
 def _log(node: Node, trust: Trust) -> _Result:
     if not node.has_code(trust.transparency_log):
-        return "failed", "there is no contract at the trust file's TransparencyLog"
+        return "failed", "There is no contract at the trust file's TransparencyLog."
     opener, log_key = node.call(TRANSPARENCY_LOG, trust.transparency_log, "logs", trust.log_id)
     if int(opener, 16) == 0:
-        return "failed", "the TransparencyLog knows no such log"
+        return "failed", "The TransparencyLog knows no such log."
     if log_key != trust.log_key:
-        return "failed", f"the TransparencyLog has another key for this log: {log_key.hex()}"
-    return "ok", f"opened by {opener} with the trust file's key"
+        return "failed", f"The TransparencyLog has another key for this log: {log_key.hex()}."
+    return "ok", f"The log was opened by {opener} with the trust file's key."
 
 
 def _anchor(node: Node, anchor: Anchor, trust: Trust) -> _Result:
     receipt = node.receipt(anchor.transaction)
     if receipt is None:
-        return "failed", "the anchor's transaction is in no block"
+        return "failed", "The anchor's transaction is in no block."
     block = _block(node, receipt.block)
     if receipt.block != anchor.block or block.hash != receipt.block_hash:
-        return "failed", f"the anchor's transaction is in block {receipt.block}, not {anchor.block}"
+        return "failed", f"The anchor's transaction is in block {receipt.block}, not {anchor.block}."
     if not receipt.succeeded:
-        return "failed", "the anchor's transaction was reverted"
+        return "failed", "The anchor's transaction was reverted."
     anchored = (
         is_anchored(log, trust.transparency_log, trust.log_id, anchor.size, anchor.root) for log in receipt.logs
     )
     if not any(anchored):
-        return "failed", f"the anchor's transaction did not anchor this log at {anchor.size} leaves with this root"
-    return "ok", f"{anchor.size} leaves anchored in block {anchor.block}"
+        return "failed", f"The anchor's transaction did not anchor this log at {anchor.size} leaves with this root."
+    return "ok", f"This root of {anchor.size} leaves was anchored in block {anchor.block}."
 
 
 def _registry(node: Node, anchor: Anchor, kid: bytes, trust: Trust) -> _Result:
     if not node.has_code(trust.device_registry):
-        return "failed", "there is no contract at the trust file's DeviceRegistry"
+        return "failed", "There is no contract at the trust file's DeviceRegistry."
     time = _block(node, anchor.block).time
     device = int.from_bytes(kid, "big")
     (active,) = node.call(DEVICE_REGISTRY, trust.device_registry, "activeAt", device, time)
     if not active:
-        return "failed", "the board was not active in the DeviceRegistry when the head was anchored"
-    return "ok", "the board was active when the head was anchored"
+        return "failed", "The board was not active in the DeviceRegistry when the head was anchored."
+    return "ok", "The board was active in the DeviceRegistry when the head was anchored."
 
 
 def _block(node: Node, number: int) -> Block:

@@ -253,7 +253,7 @@ def _on_chain(rpc: str, receipt: ReceiptFile | None, trusted: Trust | None) -> l
     from trigpoint.verify import Check
 
     if trusted is None or receipt is None:
-        missing = "no trust file given" if trusted is None else "the file could not be read"
+        missing = f"Not checked: {'there is no trust file' if trusted is None else 'the file could not be read'}."
         return [Check(name, "skipped", missing) for name in ("chain", "log on chain", "anchor on chain", "registry")]
     from trigpoint.chain.client import open_node
     from trigpoint.chain.confirm import confirm
