@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from trigpoint.errors import OperatorError
 from trigpoint.log import tree
 from trigpoint.store import log
-from trigpoint.store.chain import latest_final_anchor
+from trigpoint.store.chain import first_final_anchor, latest_final_anchor
 from trigpoint.wire import receipt
 from trigpoint.wire.keys import PublicKey
 
@@ -27,6 +27,9 @@ def get(
     It proves inclusion in the newest head that is final on the chain, if that covers the statement, and names the
     anchor. Otherwise it proves inclusion in the log's newest head, under the log's signature alone.
 
+    A board that is no longer active was not so when the newest heads were anchored, and a verifier asks for that time
+    (protocol section 11). So what it stated is proved by the first final head that covers it.
+
     Args:
         connection: the database, for reading; not in a transaction.
         log_key: signs the receipt.
@@ -41,7 +44,7 @@ def get(
     connection.execute("BEGIN")  # one moment for all that follows
     try:
         found = connection.execute(
-            f"SELECT leaf_index, raw, x, y FROM statements JOIN boards USING (kid) WHERE {where}",  # noqa: S608
+            f"SELECT leaf_index, raw, x, y, active_until IS NULL FROM statements JOIN boards USING (kid) WHERE {where}",  # noqa: S608
             arguments,
         ).fetchone()
         if found is None:
@@ -49,9 +52,9 @@ def get(
         (log_id,) = connection.execute("SELECT log_id FROM log_state").fetchone()
         if log_id is None:
             raise OperatorError("the log has no id yet; run the gateway once")
-        leaf_index, raw, x, y = found
+        leaf_index, raw, x, y, active = found
         head = log.head(connection)
-        anchor = latest_final_anchor(connection)
+        anchor = latest_final_anchor(connection) if active else first_final_anchor(connection, leaf_index)
         if anchor is not None and anchor.size <= leaf_index:
             anchor = None
         size, root = (anchor.size, anchor.root) if anchor is not None else (head.size, head.root)

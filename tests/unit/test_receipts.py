@@ -6,7 +6,8 @@ from statements import TestBoard, enrol
 from trigpoint import receipts
 from trigpoint.errors import OperatorError
 from trigpoint.ingest.batch import Message, read, store
-from trigpoint.store import log
+from trigpoint.store import chain, log
+from trigpoint.store.chain import State, Transaction
 from trigpoint.store.database import migrate, open_database
 from trigpoint.verify import verify_offline
 from trigpoint.wire.receipt import Anchor
@@ -70,6 +71,34 @@ def test_once_an_anchor_covers_it_the_receipt_is_issued_over_that(connection, bo
     for seq in (300, 599):
         verdict = verify_offline(receipts.get(connection, LOG_KEY, kid=board.kid, seq=seq), TRUST)
         assert (verdict.receipt.anchor, verdict.receipt.size) == (None, 600)
+
+
+def anchor_head(connection, block, contract=TRUST.transparency_log):
+    head = log.head(connection)
+    row = Transaction(
+        0, 31337, contract, "anchor", head.size, head.root, State.FINAL, b"s" * 20, None, None, bytes([block]) * 32, 0,
+        block=block, block_hash=b"b" * 32,
+    )  # fmt: skip
+    chain.adopt(connection, row)
+
+
+def test_a_board_that_is_no_longer_active_is_proved_as_of_the_time_when_it_was(connection, board):
+    """A verifier asks whether the board was active when the head was anchored; later heads are of no use to it."""
+    log.claim(connection, TRUST.log_id, PUBLIC_KEY)
+    add(connection, board, 2)
+    anchor_head(connection, 6, contract=b"o" * 20)  # in a contract that was left since
+    for block in (7, 8, 9):
+        add(connection, board, 2)
+        anchor_head(connection, block)
+
+    def block_of(seq):
+        verdict = verify_offline(receipts.get(connection, LOG_KEY, kid=board.kid, seq=seq), TRUST)
+        assert verdict.verified
+        return verdict.receipt.anchor.block
+
+    assert [block_of(seq) for seq in range(8)] == [9] * 8
+    connection.execute("UPDATE boards SET active_until = 1")
+    assert [block_of(seq) for seq in range(8)] == [7, 7, 7, 7, 8, 8, 9, 9]
 
 
 def test_what_is_not_stored_has_no_receipt(connection, board):

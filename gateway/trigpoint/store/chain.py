@@ -201,6 +201,19 @@ def latest_final_anchor(connection: sqlite3.Connection) -> Anchor | None:
     return Anchor(*row) if row else None
 
 
+def first_final_anchor(connection: sqlite3.Connection, leaf_index: int) -> Anchor | None:
+    """Return the first final anchor that covers a leaf, in the contract of the newest one; None if none does."""
+    row = connection.execute(
+        "SELECT chain_id, contract, size, root, hash, block FROM transactions"
+        " WHERE purpose = 'anchor' AND state = 'final' AND size > ? AND (chain_id, contract) ="
+        " (SELECT chain_id, contract FROM transactions WHERE purpose = 'anchor' AND state = 'final'"
+        " ORDER BY id DESC LIMIT 1)"
+        " ORDER BY size LIMIT 1",
+        (leaf_index,),
+    ).fetchone()
+    return Anchor(*row) if row else None
+
+
 def anchors(connection: sqlite3.Connection) -> list[AnchorRow]:
     """Return all anchors ever prepared or found, oldest first."""
     rows = connection.execute(
