@@ -1,6 +1,8 @@
 """The database, its migrations and its one writer."""
 
+import os
 import sqlite3
+import stat
 import threading
 
 import pytest
@@ -134,3 +136,15 @@ def test_a_database_belongs_to_one_log_key_for_ever(tmp_path):
         assert writer.submit(lambda connection: log.claim(connection, b"j" * 32, b"k" * 32)) == first
         with pytest.raises(OperatorError, match=r"log\.key_file"):
             writer.submit(lambda connection: log.claim(connection, first, b"l" * 32))
+
+
+def test_nobody_but_the_owner_can_read_what_is_stored(tmp_path):
+    before = os.umask(0)
+    try:
+        connection = open_database(tmp_path / "private.db")
+        migrate(connection)
+        modes = {file.name: stat.S_IMODE(file.stat().st_mode) for file in tmp_path.iterdir()}
+    finally:
+        os.umask(before)
+    connection.close()
+    assert modes == {"private.db": 0o600, "private.db-wal": 0o600, "private.db-shm": 0o600}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from importlib import resources
 from pathlib import Path
@@ -13,7 +14,7 @@ _BUSY_TIMEOUT_MS = 10_000
 
 
 def open_database(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
-    """Open the database at `path`; a missing one is made, unless `read_only`.
+    """Open the database at `path`; a missing one is made, for its owner alone to read, unless `read_only`.
 
     The connection is in autocommit mode: a transaction begins where somebody says BEGIN. A commit has reached the
     disk when it returns (WAL with synchronous=FULL: https://www.sqlite.org/pragma.html#pragma_synchronous).
@@ -23,6 +24,9 @@ def open_database(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
     """
     mode = "ro" if read_only else "rwc"
     try:
+        if not read_only:
+            # SQLite would make it as open as the umask allows; it gives the files beside it this one's mode.
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
         connection = sqlite3.connect(f"file:{quote(str(path))}?mode={mode}", uri=True, isolation_level=None)
         connection.execute(f"PRAGMA busy_timeout = {_BUSY_TIMEOUT_MS}")
         connection.execute("PRAGMA foreign_keys = ON")
@@ -30,9 +34,10 @@ def open_database(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = FULL")
         connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
-    except sqlite3.Error as error:
+    except (sqlite3.Error, OSError) as error:
         remedy = "has the gateway run yet?" if read_only else "check the path and its permissions"
-        raise OperatorError(f"cannot open the database {path}: {error}; {remedy}") from error
+        reason = getattr(error, "strerror", None) or error
+        raise OperatorError(f"cannot open the database {path}: {reason}; {remedy}") from error
     return connection
 
 
