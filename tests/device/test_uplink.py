@@ -425,6 +425,28 @@ assert journal.depth == 0 and journal.dropped == len(damaged)
     )
 
 
+def test_what_comes_before_a_damaged_record_is_not_given_up_with_it() -> None:
+    _uplink(
+        _GATEWAY
+        + """
+add(5)
+go(200)
+assert up._window._width == 8
+gateway.reachable = False
+add(5)
+damage(7)
+assert go(100) == [5, 6]
+assert set(go(500)) == {5}
+assert journal.oldest <= 5 and journal.dropped == 0
+gateway.reachable = True
+go(500)
+add(1)
+go(500)
+assert gateway.taken == [0, 1, 2, 3, 4, 5, 6, 8, 9, 10] and gateway.lost == [(7, 7)]
+"""
+    )
+
+
 def test_replayed_genuine_acks_change_nothing_ever() -> None:
     """A broker keeps every ack there was and plays them all, with a loss pending and while the gateway is away."""
     _uplink(
