@@ -156,6 +156,14 @@ def test_a_board_that_was_not_active_then(anchored: Anchored) -> None:
     assert set(anchored.check().values()) == {"ok"}, "revoked later: it was active when it was anchored"
 
 
+def test_a_registry_that_is_not_the_log_s_has_no_say(anchored: Anchored) -> None:
+    """Else a trust file with the true log in it could name a registry that calls every board active."""
+    yes_to_all = bytes([0xAA]) * 20
+    code = "0x600160005260206000f3"  # mstore(0, 1), return(0, 32)
+    anchored.contracts.chain.rpc("anvil_setCode", "0x" + yes_to_all.hex(), code)
+    assert anchored.check(device_registry=yes_to_all) == all_but("failed", "registry")
+
+
 def test_no_anchor_yet(anchored: Anchored) -> None:
     bare = replace(anchored, receipt=replace(anchored.receipt, anchor=None))
     assert bare.check() == all_but("skipped", "anchor on chain", "registry")

@@ -9,7 +9,7 @@ from web3 import Web3
 
 from trigpoint.chain.abi import DEVICE_REGISTRY, TRANSPARENCY_LOG
 from trigpoint.chain.errors import ChainUnavailableError, RevertedError
-from trigpoint.chain.node import Block, Node
+from trigpoint.chain.node import Block, Node, address_bytes
 from trigpoint.chain.submitter import is_anchored
 from trigpoint.verify import Check
 from trigpoint.wire.receipt import Anchor, ReceiptFile
@@ -99,6 +99,9 @@ def _anchor(node: Node, anchor: Anchor, trust: Trust) -> _Result:
 def _registry(node: Node, anchor: Anchor, kid: bytes, trust: Trust) -> _Result:
     if not node.has_code(trust.device_registry):
         return "failed", "There is no contract at the trust file's DeviceRegistry."
+    (named,) = node.call(TRANSPARENCY_LOG, trust.transparency_log, "registry")
+    if address_bytes(named) != trust.device_registry:
+        return "failed", f"The TransparencyLog goes by another DeviceRegistry than the trust file's: {named}."
     time = _block(node, anchor.block).time
     device = int.from_bytes(kid, "big")
     (active,) = node.call(DEVICE_REGISTRY, trust.device_registry, "activeAt", device, time)
