@@ -49,6 +49,7 @@ class Gateway:
     account: LocalAccount
     confirmations: int = 0
     every_s: int = 0
+    max_fee_wei: int | None = None
     clock: SetClock = field(default_factory=SetClock)
 
     def __post_init__(self) -> None:
@@ -72,6 +73,7 @@ class Gateway:
             confirmations=self.confirmations,
             every_s=self.every_s,
             clock=self.clock,
+            max_fee_wei=self.max_fee_wei,
         )
 
     @property

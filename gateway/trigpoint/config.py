@@ -87,6 +87,7 @@ class Chain(_Section):
         deploy_block: the first block in which registry events may be.
         confirmations: blocks on top of a block before it is taken as final.
         poll_s: seconds between two looks at the chain.
+        max_fee_gwei: most that an anchor may pay for one gas, in billionths of the chain's coin.
         key_file: the gateway's chain account.
     """
 
@@ -97,6 +98,7 @@ class Chain(_Section):
     deploy_block: int = Field(default=0, ge=0)
     confirmations: int = Field(default=12, ge=0, le=10_000)
     poll_s: int = Field(default=2, ge=1, le=3600)
+    max_fee_gwei: int = Field(default=500, ge=1)
     key_file: FilePath
 
 

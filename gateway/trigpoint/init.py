@@ -164,6 +164,9 @@ deploy_block = {deploy_block}
 confirmations = {confirmations}
 # Seconds between two looks at the chain, for boards newly enrolled and for anchors under way.
 poll_s = {poll_s}
+# Most that an anchor may pay for one gas, in billionths of the coin. Fees are the node's word: without a bound, one
+# that lies could spend the whole account at once. Chains with a cheap coin ask for more.
+max_fee_gwei = 500
 # The gateway's account: it opens the log and pays for anchors. Send it some of the chain's coin.
 key_file = "keys/chain.key"
 

@@ -151,6 +151,7 @@ def _connect_chain(
         log_key=public_key,
         confirmations=settings.confirmations,
         every_s=config.anchor.every_s,
+        max_fee_wei=settings.max_fee_gwei * 10**9,
         clock=clock,
     )
     # Before the first message: or a board that has been registered meanwhile would be refused.

@@ -11,7 +11,7 @@ from chaingateway import LOG_KEY, Gateway
 from trigpoint.chain.abi import TRANSPARENCY_LOG
 from trigpoint.chain.anchoring import Anchorer, LogForkError
 from trigpoint.chain.errors import ChainUnavailableError
-from trigpoint.chain.transactions import OutOfFundsError
+from trigpoint.chain.transactions import FeeTooHighError, OutOfFundsError
 from trigpoint.errors import OperatorError
 from trigpoint.log import checkpoint
 from trigpoint.store import chain as store
@@ -345,3 +345,29 @@ def test_another_account_or_key_than_the_log_was_begun_with(gateway: Gateway, tm
     with pytest.raises(OperatorError, match="has another key"):
         other_key.settle()
     stranger.writer.close()
+
+
+@pytest.mark.parametrize("base_fee", [True, False], ids=["EIP-1559", "gas price"])
+def test_a_node_that_lies_about_fees_spends_no_more_than_the_operator_allows(gateway: Gateway, base_fee: bool) -> None:
+    gateway.max_fee_wei = 50 * 10**9
+    gateway.start()
+    gateway.run(3)
+    gateway.grow(3)
+
+    def lie(method: str, parameters: Any, response: Any) -> Any:
+        if method in {"eth_maxPriorityFeePerGas", "eth_gasPrice"}:
+            return {**response, "result": hex(asked)}
+        if method == "eth_getBlockByNumber" and not base_fee:
+            del response["result"]["baseFeePerGas"]
+        return response
+
+    gateway.wire.after = lie
+    balance = gateway.contracts.node.balance(gateway.sender)
+    asked = 10**14
+    with pytest.raises(FeeTooHighError, match=r"asks 10\d+ wei .* chain\.max_fee_gwei allows 50000000000"):
+        gateway.anchorer.step()
+    assert gateway.anchors() == []
+    asked = 40 * 10**9
+    gateway.run(3)
+    assert gateway.anchors() == [(3, State.FINAL)]
+    assert balance - gateway.contracts.node.balance(gateway.sender) <= 100_000 * 50 * 10**9

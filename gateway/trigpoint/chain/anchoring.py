@@ -126,6 +126,7 @@ class Anchorer:
         confirmations: blocks on top of a block before it is believed.
         every_s: seconds between two anchors, at least.
         clock: the gateway's clock.
+        max_fee_wei: most that it pays for one gas; None for whatever the node asks.
     """
 
     def __init__(
@@ -141,6 +142,7 @@ class Anchorer:
         confirmations: int,
         every_s: int,
         clock: Clock,
+        max_fee_wei: int | None = None,
     ) -> None:
         self._node = Node(web3)
         self._writer = writer
@@ -162,6 +164,7 @@ class Anchorer:
             log_id=log_id,
             confirmations=confirmations,
             clock=clock,
+            max_fee_wei=max_fee_wei,
         )
 
     def settle(self) -> None:
@@ -190,6 +193,7 @@ class Anchorer:
             LogForkError: the chain contradicts the log; nothing is anchored.
             ChainUnavailableError: the node did not answer, or would not take a transaction.
             OutOfFundsError: the account cannot pay.
+            FeeTooHighError: gas costs more than `max_fee_wei`.
             RevertedError: the contract would refuse, so nothing was sent.
             OperatorError: the node is on another chain, another account writes this log, or the account cannot open it.
         """

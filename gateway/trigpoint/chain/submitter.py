@@ -129,6 +129,7 @@ class Submitter:
         log_id: the log that it writes to, 32 bytes.
         confirmations: blocks on top of a block before it is believed.
         clock: dates the transactions.
+        max_fee_wei: most that it pays for one gas; None for whatever the node asks.
     """
 
     def __init__(
@@ -142,6 +143,7 @@ class Submitter:
         log_id: bytes,
         confirmations: int,
         clock: Clock,
+        max_fee_wei: int | None = None,
     ) -> None:
         self._node = Node(web3)
         self._writer = writer
@@ -151,6 +153,7 @@ class Submitter:
         self._log_id = log_id
         self._confirmations = confirmations
         self._clock = clock
+        self._max_fee_wei = max_fee_wei
 
     def settle(self) -> bool:
         """Look at every transaction in flight and move it on; return whether none is left in flight.
@@ -170,6 +173,7 @@ class Submitter:
         Raises:
             RevertedError: the contract would refuse it; nothing was stored.
             OutOfFundsError: the account cannot pay; nothing was stored.
+            FeeTooHighError: gas costs more than `max_fee_wei`; nothing was stored.
             ChainUnavailableError: the node did not answer. What was stored, if anything, goes on at the next `settle`.
             InFlightError: another one is not settled; nothing was stored.
         """
@@ -179,7 +183,7 @@ class Submitter:
             raise ChainUnavailableError(
                 f"another transaction of the account {self._account.address} waits to be mined: going on after it"
             )
-        signed = sign(self._node, self._account, self._chain_id, request)
+        signed = sign(self._node, self._account, self._chain_id, request, max_fee_wei=self._max_fee_wei)
         prepared = Transaction(
             id=0,
             chain_id=self._chain_id,

@@ -22,6 +22,10 @@ class OutOfFundsError(OperatorError):
     """The account cannot pay for a transaction."""
 
 
+class FeeTooHighError(OperatorError):
+    """The node asks more for one gas than the operator allows."""
+
+
 @dataclass(frozen=True)
 class Request:
     """What a transaction does.
@@ -54,15 +58,19 @@ class Mined:
     receipt: Receipt
 
 
-def sign(node: Node, account: LocalAccount, chain_id: int, request: Request) -> Signed:
+def sign(
+    node: Node, account: LocalAccount, chain_id: int, request: Request, *, max_fee_wei: int | None = None
+) -> Signed:
     """Sign a transaction that would succeed now, with the account's next nonce.
 
     The gas limit has a quarter to spare over the node's estimate, because the state may change before it is mined;
     what is not used is not paid. The fee covers a base fee that doubles (EIP-1559); a chain without one gets its gas
-    price.
+    price. Both are the node's word, and a tip is paid in full, so one that lies could spend the whole account at once:
+    whoever signs without a person watching sets `max_fee_wei`, the most to be paid for one gas.
 
     Raises:
         RevertedError: the contract would refuse it.
+        FeeTooHighError: gas costs more than `max_fee_wei` now.
         OutOfFundsError: the account cannot pay for it.
         ChainUnavailableError: the node did not answer.
     """
@@ -71,7 +79,7 @@ def sign(node: Node, account: LocalAccount, chain_id: int, request: Request) -> 
     if request.to is not None:
         transaction["to"] = checksum(request.to)
     gas = node.estimate_gas({"from": checksum(sender), **transaction}, request.interface) * 5 // 4
-    price = _price(node)
+    price = _price(node, max_fee_wei)
     needed, balance = gas * max(price.values()), node.balance(sender)
     if balance < needed:
         raise OutOfFundsError(
@@ -128,14 +136,26 @@ def out_of_funds(error: NodeRefusedError) -> bool:
     return "insufficient funds" in error.reason.lower()
 
 
-def _price(node: Node) -> dict[str, int]:
+def _price(node: Node, max_fee_wei: int | None) -> dict[str, int]:
     block = node.block()
     if block is None:
         raise ChainUnavailableError(f"the node at {node.place} has no newest block; is it still starting?")
     if block.base_fee is None:
-        return {"gasPrice": node.gas_price()}
+        price = node.gas_price()
+        _check_fee(node, price, max_fee_wei)
+        return {"gasPrice": price}
     tip = node.priority_fee()
-    return {"maxPriorityFeePerGas": tip, "maxFeePerGas": 2 * block.base_fee + tip}
+    _check_fee(node, block.base_fee + tip, max_fee_wei)
+    fee = 2 * block.base_fee + tip
+    return {"maxPriorityFeePerGas": tip, "maxFeePerGas": fee if max_fee_wei is None else min(fee, max_fee_wei)}
+
+
+def _check_fee(node: Node, fee: int, max_fee_wei: int | None) -> None:
+    if max_fee_wei is not None and fee > max_fee_wei:
+        raise FeeTooHighError(
+            f"the node at {node.place} asks {fee} wei for one gas, and chain.max_fee_gwei allows {max_fee_wei}: "
+            "raise it if that is this chain's price, else ask another node"
+        )
 
 
 def _wait(node: Node, signed: Signed, timeout_s: float) -> Mined:
