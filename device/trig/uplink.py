@@ -17,6 +17,7 @@ _WIDTH = const(8)
 _IDLE_MS = const(5000)
 _PUBLISH_MS = const(30000)
 _MAX_ACK = const(128)
+_FRESH_MS = const(30000)
 
 
 class AckError(ValueError):
@@ -141,8 +142,10 @@ class Uplink:
         self._buffer = memoryview(buffer)
         self._news = asyncio.Event()
         self._session = 0
-        # When each of the newest statements first went out, by seq modulo the window's width.
+        # When each of the newest statements first went out, by seq modulo the window's width: on the clock's count, and
+        # in ticks, which measure how long its ack was under way whatever the clock does.
         self._sent = array("i", bytes(4 * _WIDTH))
+        self._sent_ticks = [time.ticks_ms()] * _WIDTH
         self._highest_sent = -1
         self.bad_acks = 0
         self.old_acks = 0
@@ -178,6 +181,7 @@ class Uplink:
                 continue
             if seq > self._highest_sent:
                 self._sent[seq % _WIDTH] = self._clock.seconds()
+                self._sent_ticks[seq % _WIDTH] = now
                 self._highest_sent = seq
             try:
                 await asyncio.wait_for_ms(client.publish(self._topic, self._buffer[:length]), _PUBLISH_MS)
@@ -202,11 +206,17 @@ class Uplink:
         if not journal.acked < seq < journal.next_seq:
             self.old_acks += 1
             return False
-        sent = self._sent_at(seq)
         journal.ack(seq)
-        self._window.acked(time.ticks_ms())
+        now = time.ticks_ms()
+        self._window.acked(now)
         self._news.set()
-        return self._clock.adjust(time_ms, sent, self._clock.seconds())
+        # An ack that was long under way, or waited at the broker while the board was off, tells a time long past.
+        place = seq % _WIDTH
+        if not self._highest_sent - _WIDTH < seq <= self._highest_sent:
+            return False
+        if time.ticks_diff(now, self._sent_ticks[place]) > _FRESH_MS:
+            return False
+        return self._clock.adjust(time_ms, self._sent[place], self._clock.seconds())
 
     async def _wait(self, event):
         """Wait for the event, but look at the window again in time to send something again."""
@@ -214,11 +224,6 @@ class Uplink:
             await asyncio.wait_for_ms(event.wait(), self._idle_ms)
         except asyncio.TimeoutError:
             pass
-
-    def _sent_at(self, seq):
-        """When the acked statement first went out; for one from before this power-on, the earliest it can have been."""
-        recent = self._highest_sent - _WIDTH < seq <= self._highest_sent
-        return self._sent[seq % _WIDTH] if recent else 0
 
 
 def statement_topic(kid):

@@ -96,7 +96,7 @@ class World:
             case "declare again" if declarations:
                 *_, payload = declarations[pick % len(declarations)]
                 seq = statement.parse(payload).seq
-                reason = Reason.DUPLICATE if seq in stored else Reason.CLONE if seq in lost else Reason.GAP
+                reason = Reason.DUPLICATE if seq in stored else Reason.LOST if seq in lost else Reason.GAP
                 # The one that the gateway waits for, as it happens.
                 if held and payload is held[0]:
                     held.pop(0)
@@ -107,7 +107,8 @@ class World:
                 used = sorted({*stored, *lost})
                 seq = used[pick % len(used)]
                 prev = NO_PREV if seq == 0 else b"p" * 32
-                payload, reason = board.make(seq, prev, value=-1 - pick), Reason.CLONE
+                payload = board.make(seq, prev, value=-1 - pick)
+                reason = Reason.CLONE if seq in stored else Reason.LOST
             case "fork" if following - 1 in stored:
                 payload, reason = board.make(following, b"q" * 32, value=pick), Reason.FORK
             case "gap":
@@ -339,7 +340,7 @@ def test_a_loss_before_anything_was_stored_is_declared_and_acked_too(connection)
     outcomes = take(connection, [(board.topic, newest), (board.topic, board.make(0, NO_PREV)), (board.topic, first)])
     assert [(outcome.reason, outcome.ack_seq) for outcome in outcomes] == [
         (Reason.GAP, 7),
-        (Reason.CLONE, None),
+        (Reason.LOST, None),
         (Reason.ACCEPTED, 7),
     ]
 

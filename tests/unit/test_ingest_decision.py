@@ -30,12 +30,12 @@ def test_the_stored_bytes_again_are_a_duplicate_whatever_the_signature(board):
         assert decide(BoardState(True, 5, ENTRY), message, message.entry, signature) == Decision(Reason.DUPLICATE)
 
 
-@pytest.mark.parametrize("stored", [None, b"o" * 32])
-def test_other_bytes_under_a_used_seq_are_evidence_only_if_signed(board, stored):
+@pytest.mark.parametrize(("stored", "reason"), [(None, Reason.LOST), (b"o" * 32, Reason.CLONE)])
+def test_other_bytes_under_a_used_seq_are_evidence_only_if_signed_and_another_is_stored(board, stored, reason):
     message, state = statement(board, 3), BoardState(True, 5, ENTRY)
     assert decide(state, message, stored, None) is None
     assert decide(state, message, stored, False) == Decision(Reason.SIGNATURE)
-    assert decide(state, message, stored, True) == Decision(Reason.CLONE)
+    assert decide(state, message, stored, True) == Decision(reason)
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ _DETAIL = {
     Reason.UNKNOWN_BOARD: "the board is not active in the registry",
     Reason.GAP: "statements before this one are missing, and the board still holds them",
     Reason.SIGNATURE: "the board's key did not sign this",
+    Reason.LOST: "the board has declared this one lost, and its log has gone on",
 }
 
 

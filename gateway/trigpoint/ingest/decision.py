@@ -21,6 +21,7 @@ class Reason(StrEnum):
     UNKNOWN_BOARD = "unknown_board"
     GAP = "gap"
     SIGNATURE = "signature"
+    LOST = "lost"
     CLONE = "clone"
     FORK = "fork"
 
@@ -95,7 +96,9 @@ def decide(
     if not signature:
         return Decision(Reason.SIGNATURE)
     if statement.seq < board.next_seq:
-        return Decision(Reason.CLONE)
+        # Nothing stored contradicts one that was declared lost: flagging its board would let a broker frame an honest
+        # one, by keeping back a statement until the board has given it up.
+        return Decision(Reason.LOST if stored_entry is None else Reason.CLONE)
     if statement.oldest > board.next_seq:
         first_held = statement.seq == statement.oldest
         return Decision(Reason.ACCEPTED if first_held else Reason.GAP, lost=(board.next_seq, statement.oldest - 1))
