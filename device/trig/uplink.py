@@ -214,7 +214,8 @@ class Uplink:
         place = seq % _WIDTH
         if not self._highest_sent - _WIDTH < seq <= self._highest_sent:
             return False
-        if time.ticks_diff(now, self._sent_ticks[place]) > _FRESH_MS:
+        # Ticks wrap: after some days the difference is negative.
+        if not 0 <= time.ticks_diff(now, self._sent_ticks[place]) <= _FRESH_MS:
             return False
         return self._clock.adjust(time_ms, self._sent[place], self._clock.seconds())
 

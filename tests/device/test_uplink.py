@@ -269,8 +269,11 @@ assert up.take(ACK_1) and clock.calls == [(1_700_000_000_001, 0, 0)]
 assert {2, 3} <= set(go(60))
 up._sent_ticks[2] -= 30_001
 assert not up.take(ACK_2) and journal.acked == 2 and len(clock.calls) == 1, "half a minute under way"
-up._sent_ticks[3] -= 29_000
-assert up.take(ACK_3) and len(clock.calls) == 2
+up._sent_ticks[3] += 40_000
+assert not up.take(ACK_3) and len(clock.calls) == 1, "ticks have wrapped"
+assert 4 in go(60)
+up._sent_ticks[4] -= 29_000
+assert up.take(ACK_4) and len(clock.calls) == 2
 """)
 
 
