@@ -17,17 +17,20 @@ help: ## list the targets
 setup: $(PYTHON_READY) $(NODE_READY) ## install everything the other targets need into .venv and contracts/node_modules
 
 $(PYTHON_READY): pyproject.toml uv.lock
+	@command -v $(PYTHON) >/dev/null \
+	  || { echo "error: there is no $(PYTHON) here; install Python 3.11 or newer, or name yours: make PYTHON=python3.12 ..."; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 	  || { echo "error: Trigpoint needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) -V 2>&1). Try: make PYTHON=python3.12 ..."; exit 1; }
 	@echo "[setup 1/2] Python packages into .venv (about 10 s, once)"
-	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@$(BIN)/python -c 'import pip' 2>/dev/null || $(PYTHON) -m venv --clear .venv \
+	  || { echo "error: $(PYTHON) cannot make .venv; install its venv module (Debian: apt install python3-venv), then run this again"; exit 1; }
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check 'uv==0.13.9'
-	@VIRTUAL_ENV=$(CURDIR)/.venv $(BIN)/uv sync --frozen --all-extras --quiet
+	@VIRTUAL_ENV='$(CURDIR)/.venv' $(BIN)/uv sync --frozen --all-extras --quiet
 	@touch $@
 
 $(NODE_READY): contracts/package.json contracts/package-lock.json $(PYTHON_READY)
 	@echo "[setup 2/2] contract tools into contracts/node_modules (about 10 s, once)"
-	@cd contracts && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
+	@cd contracts && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error >/dev/null
 	@touch $@
 
 demo: setup ## run the whole system on real weather, attack it, and prove what came out (under two minutes)
