@@ -18,7 +18,12 @@ def open_node(rpc_url: str) -> Web3:
     """Return a Web3 that speaks to `rpc_url`, without asking it anything yet.
 
     It does not try again by itself: whoever asks knows whether to, and how long.
+
+    Raises:
+        OperatorError: it is no URL of HTTP.
     """
+    if not rpc_url.startswith(("http://", "https://")):
+        raise OperatorError(f"{rpc_url!r} is not a node's address; write it as http://HOST:PORT or https://HOST")
     provider = HTTPProvider(
         rpc_url,
         request_kwargs={"timeout": (_CONNECT_TIMEOUT_S, _READ_TIMEOUT_S)},

@@ -55,7 +55,7 @@ def _made(name: str, check: Callable[[], _Result]) -> Check:
     try:
         status, detail = check()
     except ChainUnavailableError as error:
-        return Check(name, "skipped", str(error))
+        return Check(name, "skipped", f"Not checked: {error}")
     except RevertedError as error:
         return Check(name, "failed", str(error))
     return Check(name, status, detail)

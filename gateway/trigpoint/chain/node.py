@@ -213,19 +213,23 @@ class Node:
         except HTTPError as error:
             status = error.response.status_code if error.response is not None else "an error"
             raise ChainUnavailableError(
-                f"the node at {self.place} answered HTTP {status}; check chain.rpc_url, its access token and limits"
+                f"the node at {self.place} answered HTTP {status}; "
+                "check its address (chain.rpc_url or --rpc), access token and limits"
             ) from None
         except json.JSONDecodeError:
-            raise ChainUnavailableError(f"what is at {self.place} is no node: check chain.rpc_url") from None
+            raise ChainUnavailableError(
+                f"what is at {self.place} is no node: check its address (chain.rpc_url or --rpc)"
+            ) from None
         except (RequestException, OSError):
             raise ChainUnavailableError(
-                f"cannot reach the node at {self.place}: is it running? check chain.rpc_url"
+                f"cannot reach the node at {self.place}: is it running? check its address (chain.rpc_url or --rpc)"
             ) from None
         except Exception as error:
             # A node may answer anything, and web3.py lets through whatever its formatters stumble over.
             kind = type(error).__name__
             raise ChainUnavailableError(
-                f"the node at {self.place} answered {what} with nonsense ({kind}); check chain.rpc_url"
+                f"the node at {self.place} answered {what} with nonsense ({kind}); "
+                "check its address (chain.rpc_url or --rpc)"
             ) from None
 
 

@@ -63,6 +63,8 @@ def verify(
         typer.echo(json.dumps(as_dict(file, found), indent=2))
     else:
         show(Console(highlight=False), file, found)
+        if trust is None:
+            typer.echo("Next: get trust.json from somebody whom you trust, and add --trust trust.json")
     raise typer.Exit(0 if found.verified else 1)
 
 
@@ -84,14 +86,14 @@ def examine(file: Path, trust: Path | None, rpc: str | None) -> Examined:
         rpc: a node of the chain, for the four checks that need one.
 
     Raises:
-        OperatorError: a file cannot be read, or the trust file is not one.
+        OperatorError: a file cannot be read, the trust file is not one, or `rpc` is no URL.
     """
     from trigpoint.verify import verify_offline
 
     data = _read(file, _MAX_RECEIPT_BYTES, "the receipt file")
     trusted = _load_trust(trust)
     verdict = verify_offline(data, trusted)
-    checks = [*verdict.checks, *(_on_chain(rpc, verdict.receipt, trusted) if rpc else [])]
+    checks = [*verdict.checks, *([] if rpc is None else _on_chain(rpc, verdict.receipt, trusted))]
     return Examined(verdict.receipt, checks, verdict.verified and all(check.status == "ok" for check in checks))
 
 
