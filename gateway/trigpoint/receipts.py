@@ -48,7 +48,7 @@ def get(
             arguments,
         ).fetchone()
         if found is None:
-            raise OperatorError("no such statement is stored; check the board id and the seq")
+            raise OperatorError("no such statement is stored; check the board id and the seq, or the index")
         (log_id,) = connection.execute("SELECT log_id FROM log_state").fetchone()
         if log_id is None:
             raise OperatorError("the log has no id yet; run the gateway once")

@@ -45,7 +45,7 @@ def test_from_an_empty_folder_to_a_verified_receipt(tmp_path: Path, chain: Local
 
     local = ("--broker", f"127.0.0.1:{broker_port}", "--no-tls", "--rpc", chain.url, "--confirmations", "0")
     trigpoint("gateway", "init", gw, *local, "--world-speed", "7200", "--anchor-every", "1800")
-    deployed = trigpoint("chain", "deploy", "--rpc", chain.url, "--key-file", str(keys / "chain.key"), "--gateway", gw)
+    deployed = trigpoint("chain", "deploy", "--gateway", gw)
     assert deployed["chain_id"] == 31337
     gateway = processes.gateway(tmp_path / "gw", tmp_path / "gateway.log")
     gateway.start()
@@ -90,7 +90,7 @@ def test_a_permit_can_be_printed_for_someone_else(tmp_path: Path, chain: LocalCh
     (keys / "chain.key").write_text(chain.account().key.hex())
     (keys / "chain.key").chmod(0o600)
     trigpoint("gateway", "init", gw, "--rpc", chain.url, "--no-tls", "--world-speed", "3600")
-    deployed = trigpoint("chain", "deploy", "--rpc", chain.url, "--key-file", str(keys / "chain.key"), "--gateway", gw)
+    deployed = trigpoint("chain", "deploy", "--gateway", gw)
     owner = "0x" + "ab" * 20
     permit = trigpoint("board", "enroll", str(tmp_path / "b"), "--gateway", gw, "--owner", owner, "--print-permit")
     assert permit["owner"] == owner

@@ -181,7 +181,15 @@ class TestVerify:
     def test_a_node_without_a_trust_file(self, trigpoint: Trigpoint, files: Path) -> None:
         done = trigpoint("verify", files / "receipt.cose", "--rpc", "http://127.0.0.1:1")
         assert done.code == 1
-        assert "anchor on chain" in done.out.splitlines()[-1]
+        assert "anchor on chain" in done.out.splitlines()[-2]
+        assert "--trust trust.json" in done.out.splitlines()[-1]
+
+    @pytest.mark.parametrize("rpc", ["", "localhost:8545", "file:///etc/passwd"])
+    def test_what_is_no_node_s_address_is_said_and_never_passed_over(
+        self, trigpoint: Trigpoint, files: Path, rpc: str
+    ) -> None:
+        done = trigpoint("verify", files / "receipt.cose", "--trust", files / "trust.json", "--rpc", rpc)
+        check_one_line(done, "http://HOST:PORT")
 
     @pytest.mark.parametrize("missing", ["receipt.cose", "trust.json"])
     def test_a_missing_file_is_one_line(self, trigpoint: Trigpoint, files: Path, missing: str) -> None:
@@ -247,6 +255,14 @@ class TestGateway:
     def test_init_with_a_broken_address(self, trigpoint: Trigpoint, tmp_path: Path, broker: str) -> None:
         check_one_line(trigpoint("gateway", "init", tmp_path / "gw", "--broker", broker), "HOST:PORT")
 
+    def test_init_with_a_certificate_that_is_not_there(self, trigpoint: Trigpoint, tmp_path: Path) -> None:
+        check_one_line(trigpoint("gateway", "init", tmp_path / "gw", "--ca", tmp_path / "no.pem"), "no.pem")
+        assert not (tmp_path / "gw").exists()
+
+    def test_init_says_what_comes_next(self, trigpoint: Trigpoint, tmp_path: Path) -> None:
+        done = trigpoint("gateway", "init", tmp_path / "my gw")
+        assert done.out.splitlines()[-1] == f"Next: trigpoint chain deploy --gateway '{tmp_path / 'my gw'}'"
+
     def test_run_without_a_gateway(self, trigpoint: Trigpoint, tmp_path: Path) -> None:
         check_one_line(trigpoint("gateway", "run", tmp_path), "gateway init")
 
@@ -273,6 +289,31 @@ class TestOthers:
         (tmp_path / "chain.key").chmod(0o600)
         arguments = ("--rpc", "http://127.0.0.1:1", "--key-file", tmp_path / "chain.key")
         check_one_line(trigpoint("chain", "deploy", *arguments), "127.0.0.1:1")
+
+    def test_deploy_for_a_gateway_asks_the_node_and_the_account_of_its_configuration(
+        self, trigpoint: Trigpoint, tmp_path: Path
+    ) -> None:
+        trigpoint("gateway", "init", tmp_path / "gw", "--rpc", "http://127.0.0.1:1")
+        check_one_line(trigpoint("chain", "deploy", "--gateway", tmp_path / "gw"), "http://127.0.0.1:1")
+
+    @pytest.mark.parametrize("options", [(), ("--rpc", "http://127.0.0.1:1"), ("--key-file", "chain.key")])
+    def test_deploy_for_nobody_wants_node_and_account(self, trigpoint: Trigpoint, options: tuple[str, ...]) -> None:
+        check_one_line(trigpoint("chain", "deploy", *options), "--gateway DIR")
+
+    def test_a_board_cannot_live_in_a_file(self, trigpoint: Trigpoint, tmp_path: Path) -> None:
+        trigpoint("gateway", "init", tmp_path / "gw", "--world-speed", "3600")
+        (tmp_path / "b").touch()
+        check_one_line(trigpoint("board", "emulate", tmp_path / "b", "--gateway", tmp_path / "gw"), "is a file")
+
+    def test_the_demo_says_how_to_call_the_command_from_here(self, tmp_path: Path) -> None:
+        from trigpoint.commands.demo import _own_name
+
+        installed = tmp_path / ".venv" / "bin" / "trigpoint"
+        installed.parent.mkdir(parents=True)
+        installed.touch()
+        assert _own_name(installed, tmp_path) == ".venv/bin/trigpoint"
+        assert _own_name(Path(".venv/bin/trigpoint"), tmp_path) == ".venv/bin/trigpoint"
+        assert _own_name(installed, tmp_path / "elsewhere") == "trigpoint"
 
     def test_an_emulated_board_needs_an_emulated_world(self, trigpoint: Trigpoint, tmp_path: Path) -> None:
         trigpoint("gateway", "init", tmp_path / "gw")

@@ -136,15 +136,16 @@ GOOD = Outcome(
 
 def shown(outcome: Outcome) -> str:
     console = Console(file=io.StringIO(), width=80, record=True)
-    report.show(console, outcome, Path("build/demo"))
+    report.show(console, outcome, Path("build/demo"), ".venv/bin/trigpoint")
     return console.export_text()
 
 
 def test_a_good_run_says_so_and_what_to_do_next() -> None:
     text = shown(GOOD)
     assert "nothing lost" in text
-    assert "trigpoint verify build/demo/receipt.cose --trust build/demo/trust.json" in text
-    assert all(len(line.rstrip()) <= 80 for line in text.splitlines())
+    assert "  .venv/bin/trigpoint verify build/demo/receipt.cose --trust build/demo/trust.json" in text
+    table = text[: text.index("✓")]
+    assert table.splitlines() and all(len(line.rstrip()) <= 80 for line in table.splitlines())
     assert not any(line.strip() and line.startswith(" " * 36) for line in text.splitlines()[2:]), "a row has wrapped"
 
 

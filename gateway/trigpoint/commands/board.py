@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -56,6 +57,7 @@ def emulate(directory: BoardDirectory, *, gateway: GatewayOption, station: Stati
     with _explained():
         emulated = open_board(directory, load_config(gateway), station)
         emulated.start()
+        typer.echo(f"Running the board in {directory} with the weather of {station}. Ctrl-C stops it.")
         shown: list[str] = []
         try:
             while emulated.wait(0.2) is None:
@@ -136,6 +138,8 @@ def enroll(
         return
     typer.echo(f"Enrolled board {kid_of(permit).hex()}")
     typer.echo(f"in block {done.block} for {done.gas_used:,} gas; its owner is 0x{permit.owner.hex()}.")
+    next_words = ["trigpoint", "board", "emulate", str(directory), "--gateway", str(gateway), "--station", station]
+    typer.echo(f"Next: {shlex.join(next_words)}")
 
 
 def open_board(directory: Path, config: Config, station: str) -> EmulatedBoard:
@@ -159,6 +163,8 @@ def open_board(directory: Path, config: Config, station: str) -> EmulatedBoard:
             "`trigpoint gateway init DIR --world-speed 3600`"
         )
     weather = Weather.load(station)
+    if directory.exists() and not directory.is_dir():
+        raise OperatorError(f"{directory} is a file; give a directory for the board")
     if (directory / "board.json").exists():
         return EmulatedBoard.open(directory, clock, weather)
     broker = config.broker

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from trigpoint.config import Chain
 
 chain = typer.Typer(no_args_is_help=True, help="Put the contracts on an EVM chain, once.")
 
@@ -18,39 +22,45 @@ def _group() -> None:
 
 @chain.command()
 def deploy(
-    rpc: Annotated[
-        str, typer.Option("--rpc", metavar="URL", help="A node of the chain, JSON-RPC over HTTP.", show_default=False)
-    ],
-    key_file: Annotated[
-        Path,
-        typer.Option(
-            "--key-file",
-            metavar="FILE",
-            help="The key of the account that pays: 64 hex digits, mode 0600.",
-            show_default=False,
-        ),
-    ],
     gateway: Annotated[
         Path | None,
         typer.Option("--gateway", metavar="DIR", help="Write the addresses into this gateway's configuration."),
+    ] = None,
+    rpc: Annotated[
+        str | None,
+        typer.Option("--rpc", metavar="URL", help="A node of the chain, JSON-RPC over HTTP; default: the gateway's."),
+    ] = None,
+    key_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--key-file",
+            metavar="FILE",
+            help="The key of the account that pays: 64 hex digits, mode 0600; default: the gateway's.",
+        ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")] = False,
 ) -> None:
     """Deploy DeviceRegistry and TransparencyLog. Both are open to all: many gateways may share them.
 
-    Without --gateway it prints the lines to put into a gateway's gateway.toml.
+    Without --gateway it wants --rpc and --key-file, and prints the lines to put into a gateway's gateway.toml.
 
-    Example: trigpoint chain deploy --rpc http://127.0.0.1:8545 --key-file gw/keys/chain.key --gateway gw
+    Example: trigpoint chain deploy --gateway gw
     """
     from trigpoint.chain.client import check_chain, open_node
     from trigpoint.chain.deploy import deploy as deploy_contracts
     from trigpoint.chain.keys import load_account
+    from trigpoint.errors import OperatorError
     from trigpoint.init import CONFIG_NAME, record_contracts
 
+    wanted = None if gateway is None else _chain_without_contracts(gateway)
+    if wanted is not None:
+        key_file, rpc = key_file or wanted.key_file, wanted.rpc_url if rpc is None else rpc
+    if key_file is None or rpc is None:
+        raise OperatorError("say on which chain and who pays: --gateway DIR, or --rpc URL with --key-file FILE")
     account = load_account(key_file)
     node = open_node(rpc)
-    if gateway is not None:
-        check_chain(node, _chain_without_contracts(gateway))  # before anything is paid for
+    if wanted is not None:
+        check_chain(node, wanted.chain_id)  # before anything is paid for
     done = deploy_contracts(node, account)
     if gateway is not None:
         record_contracts(gateway / CONFIG_NAME, done.device_registry, done.transparency_log, done.block)
@@ -71,6 +81,7 @@ def deploy(
     typer.echo(f"Deployed on chain {done.chain_id} from block {done.block} on, for {done.gas_used:,} gas.")
     if gateway is not None:
         typer.echo(f"Wrote the addresses into {gateway / CONFIG_NAME}.")
+        typer.echo(f"Next: trigpoint gateway run {shlex.quote(str(gateway))}")
         return
     typer.echo("Put these lines into the [chain] section of gateway.toml:\n")
     typer.echo(f'device_registry = "{done.device_registry}"')
@@ -78,8 +89,8 @@ def deploy(
     typer.echo(f"deploy_block = {done.block}")
 
 
-def _chain_without_contracts(gateway: Path) -> int:
-    """Return the chain id that the gateway wants.
+def _chain_without_contracts(gateway: Path) -> Chain:
+    """Return what the gateway's configuration says of its chain.
 
     Raises:
         OperatorError: its configuration names contracts already.
@@ -90,4 +101,4 @@ def _chain_without_contracts(gateway: Path) -> int:
     chain = load_config(gateway).chain
     if chain.device_registry or chain.transparency_log:
         raise OperatorError(f"{gateway} names contracts already; empty them in its gateway.toml to deploy new ones")
-    return chain.chain_id
+    return chain

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -33,4 +34,13 @@ def demo(
         raise OperatorError(
             f"the demo needs the package {error.name}; install its parts with: pip install 'trigpoint[emulator]'"
         ) from error
-    raise typer.Exit(run(directory))
+    raise typer.Exit(run(directory, program=_own_name(Path(sys.argv[0]), Path.cwd())))
+
+
+def _own_name(program: Path, here: Path) -> str:
+    """Return how to call this program again from `here`: by its path if that leads down from there, else by its name.
+
+    After `make demo` the program is in .venv/bin, which is on nobody's PATH yet.
+    """
+    path = here / program
+    return str(path.relative_to(here)) if path.is_relative_to(here) and path.exists() else "trigpoint"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -69,8 +70,11 @@ def init(
 
     Example, for a local chain and broker: trigpoint gateway init gw --broker 127.0.0.1:1883 --no-tls --confirmations 0
     """
+    from trigpoint.errors import OperatorError
     from trigpoint.init import Answers, create, create_keys
 
+    if ca is not None and not ca.is_file():
+        raise OperatorError(f"cannot read {ca}: no such file; give the broker's CA certificate with --ca")
     host, port = split_host_port(broker)
     made = create_keys(directory)
     config = create(
@@ -105,6 +109,7 @@ def init(
     for path in made:
         typer.echo(f"Made the key {path}")
     typer.echo(f"The gateway's account on the chain is {account}; it needs some of the chain's coin to anchor.")
+    typer.echo(f"Next: trigpoint chain deploy --gateway {shlex.quote(str(directory))}")
 
 
 @gateway.command()

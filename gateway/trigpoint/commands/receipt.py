@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -47,9 +48,9 @@ def get(
 ) -> None:
     """Write the receipt file of one statement: all that a stranger needs, beside trust.json, to verify it.
 
-    The gateway may be running or not. A receipt names the newest anchor that covers the statement; until there is one
-    it is signed by the log alone, and verify says so. Without --board and --index it is the newest anchored statement
-    of any board. The trust file is DIR/data/public/trust.json.
+    The gateway may be running or not. A receipt names the newest anchor that covers the statement, or for a board that
+    is no longer active the first; until there is one it is signed by the log alone, and verify says so. Without --board
+    and --index it is the newest anchored statement of any board. The trust file is DIR/data/public/trust.json.
 
     Example: trigpoint receipt get gw --board 3fa2c1d0 --output receipt.cose
     """
@@ -86,7 +87,7 @@ def get(
     typer.echo(f"Wrote {output}: statement {issued.statement.seq} of board {issued.statement.kid.hex()}.")
     if issued.anchor is None:
         typer.echo("It is signed by the log and not yet anchored: get it again after the next anchor.")
-    typer.echo(f"Next: trigpoint verify {output} --trust {trust}")
+    typer.echo(f"Next: {shlex.join(['trigpoint', 'verify', str(output), '--trust', str(trust)])}")
 
 
 def issue(config: Config, board: str | None, seq: int | None = None, index: int | None = None) -> bytes:

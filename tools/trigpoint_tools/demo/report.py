@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -137,7 +138,7 @@ def table(outcome: Outcome) -> Table:
     return result
 
 
-def show(console: Console, outcome: Outcome, directory: Path) -> None:
+def show(console: Console, outcome: Outcome, directory: Path, program: str) -> None:
     """Print the table, what is wrong if anything is, and what to do next."""
     console.print()
     console.print(table(outcome))
@@ -151,8 +152,8 @@ def show(console: Console, outcome: Outcome, directory: Path) -> None:
             ("✓ ", "green"), f"nothing lost, nothing doubled, no forgery accepted, in {outcome.seconds:.0f} s. Next:"
         )
     )
-    command = f"trigpoint verify {directory / 'receipt.cose'} --trust {directory / 'trust.json'}"
-    console.print(Text(f"  {command}"), soft_wrap=True)
+    words = [program, "verify", str(directory / "receipt.cose"), "--trust", str(directory / "trust.json")]
+    console.print(Text(f"  {shlex.join(words)}"), soft_wrap=True)
 
 
 def export_svg(outcome: Outcome, path: Path) -> None:

@@ -42,8 +42,16 @@ _ANCHOR_TIMEOUT_S = 30.0
 _LEFT_BEHIND = ("summary.json", "receipt.cose", "trust.json")
 
 
-def run(directory: Path, plan: Plan | None = None, console: Console | None = None) -> int:
+def run(
+    directory: Path, plan: Plan | None = None, console: Console | None = None, *, program: str = "trigpoint"
+) -> int:
     """Run the demo in `directory`, print what came out, leave summary.json, and return the exit code.
+
+    Args:
+        directory: where its files go.
+        plan: what happens in it.
+        console: where its progress and its table go.
+        program: how to call `trigpoint` from here, for what it says to do next.
 
     Raises:
         OperatorError: it could not be run to its end; what was started has ended.
@@ -51,7 +59,7 @@ def run(directory: Path, plan: Plan | None = None, console: Console | None = Non
     console = console or Console(highlight=False)
     outcome = play(directory, plan or Plan(), console)
     report.write_summary(directory / "summary.json", outcome)
-    report.show(console, outcome, directory)
+    report.show(console, outcome, directory, program)
     return 1 if outcome.faults else 0
 
 
