@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import subprocess
 import sys
@@ -328,6 +329,14 @@ class TestOthers:
         (tmp_path / "run" / "precious").touch()
         check_one_line(trigpoint("demo", "--directory", tmp_path), "--directory")
         assert (tmp_path / "run" / "precious").exists()
+
+    def test_a_second_demo_leaves_the_first_alone(self, trigpoint: Trigpoint, tmp_path: Path) -> None:
+        marker = tmp_path / "run" / "made-by-trigpoint-demo"
+        marker.parent.mkdir()
+        with marker.open("w") as first:
+            fcntl.flock(first, fcntl.LOCK_EX)
+            check_one_line(trigpoint("demo", "--directory", tmp_path), "another demo runs")
+        assert marker.exists()
 
     def test_debug_shows_the_traceback(self, tmp_path: Path) -> None:
         command = [sys.executable, "-m", "trigpoint", "--debug", "gateway", "run", str(tmp_path)]

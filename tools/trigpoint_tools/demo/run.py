@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import shutil
 import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 from rich.console import Console
@@ -69,8 +70,7 @@ def play(directory: Path, plan: Plan, console: Console) -> Outcome:
     Raises:
         OperatorError: it could not be run to its end; what was started has ended.
     """
-    run_directory, logs = _fresh(directory)
-    with _stopped_by_signal():
+    with _fresh(directory) as (run_directory, logs), _stopped_by_signal():
         try:
             with Progress(console, _STEPS) as progress, World(run_directory, logs, plan) as world:
                 return _Demo(world, plan, progress, directory).play()
@@ -309,27 +309,41 @@ def _said(act: Callable[[], None], text: str) -> str:
     return text
 
 
-def _fresh(directory: Path) -> tuple[Path, Path]:
-    """Make the run's folder and the one for logs, without anything of an earlier run.
+@contextmanager
+def _fresh(directory: Path) -> Iterator[tuple[Path, Path]]:
+    """Make the run's folder and the one for logs, without anything of an earlier run, and keep them from a second one.
 
     Raises:
-        OperatorError: there is a folder `run` that no demo has made, or the disk refuses.
+        OperatorError: a demo runs there, there is a folder `run` that no demo has made, or the disk refuses.
     """
     run_directory, logs = directory / "run", directory / "logs"
-    try:
-        if run_directory.exists():
-            if not (run_directory / _MARKER).exists():
-                raise OperatorError(f"{run_directory} was not made by the demo; choose another --directory")
-            shutil.rmtree(run_directory)
-            shutil.rmtree(logs, ignore_errors=True)
-        for name in _LEFT_BEHIND:
-            (directory / name).unlink(missing_ok=True)
-        run_directory.mkdir(parents=True)
-        (run_directory / _MARKER).touch()
-        logs.mkdir(exist_ok=True)
-    except OSError as error:
-        raise OperatorError(f"cannot use {directory}: {error.strerror}; choose another --directory") from error
-    return run_directory, logs
+    marker = run_directory / _MARKER
+    with ExitStack() as held:
+        try:
+            if run_directory.exists():
+                if not marker.exists():
+                    raise OperatorError(f"{run_directory} was not made by the demo; choose another --directory")
+                _lock(marker, held)
+                shutil.rmtree(run_directory)
+                shutil.rmtree(logs, ignore_errors=True)
+            for name in _LEFT_BEHIND:
+                (directory / name).unlink(missing_ok=True)
+            run_directory.mkdir(parents=True)
+            _lock(marker, held)
+            logs.mkdir(exist_ok=True)
+        except BlockingIOError as error:
+            raise OperatorError(
+                f"another demo runs in {directory}; wait for its end, or choose another --directory"
+            ) from error
+        except OSError as error:
+            raise OperatorError(f"cannot use {directory}: {error.strerror}; choose another --directory") from error
+        yield run_directory, logs
+
+
+def _lock(path: Path, held: ExitStack) -> None:
+    """Make the file if need be and lock it until `held` ends. Raises BlockingIOError if another program has it."""
+    file = held.enter_context(path.open("ab"))
+    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 @contextmanager
