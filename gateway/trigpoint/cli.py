@@ -68,7 +68,7 @@ def options(
 def main() -> None:
     """Run the command and leave the process; an error is one line that says what to do next."""
     try:
-        app()
+        app(prog_name="trigpoint")
     except Exception as error:
         if os.environ.get("TRIGPOINT_DEBUG"):
             raise
