@@ -186,9 +186,10 @@ def test_the_plan_is_in_order_and_everything_that_goes_down_comes_up() -> None:
     assert len(plan.stations) >= 5
 
 
-def test_progress_off_a_terminal_is_one_line_for_each_thing() -> None:
+@pytest.mark.parametrize("terminal", [False, True], ids=["no terminal", "a dumb one"])
+def test_progress_where_nothing_can_move_is_one_line_for_each_thing(terminal: bool) -> None:
     moments = iter(range(100))
-    console = Console(file=io.StringIO(), width=80)
+    console = Console(file=io.StringIO(), width=80, force_terminal=terminal, _environ={"TERM": "dumb"})
     with Progress(console, ["one", "two"], now=lambda: float(next(moments))) as progress:
         with progress.step(0):
             progress.event("a thing happened")
@@ -201,7 +202,7 @@ def test_progress_off_a_terminal_is_one_line_for_each_thing() -> None:
 
 
 def test_progress_on_a_terminal_shows_steps_events_and_counts() -> None:
-    console = Console(file=io.StringIO(), width=80, force_terminal=True, color_system=None)
+    console = Console(file=io.StringIO(), width=80, force_terminal=True, color_system=None, _environ={"TERM": "xterm"})
     with Progress(console, ["first step", "second step"]) as progress, progress.step(0):
         progress.event("a thing happened")
         progress.counts(0.5, {"": "2013-02-09 10h", "measured": 1234})

@@ -1,6 +1,6 @@
 """What one sees while the demo runs: its steps, its time, what goes wrong on purpose, and the counts so far.
 
-On a terminal the picture stays in place and moves; elsewhere each thing that happens is one line.
+On a terminal the picture stays in place and moves; elsewhere, and with TERM=dumb, each thing that happens is one line.
 """
 
 from __future__ import annotations
@@ -35,13 +35,14 @@ class Progress:
     """The demo's steps, shown as they go.
 
     Args:
-        console: where to; a terminal gets the moving picture.
+        console: where to; a terminal that can move its cursor gets the moving picture.
         titles: one line for each step, in order.
         now: the time in seconds, only differences count.
     """
 
     def __init__(self, console: Console, titles: Sequence[str], now: Callable[[], float] = time.monotonic) -> None:
         self._console = console
+        self._moves = console.is_terminal and not console.is_dumb_terminal
         self._steps = [_Step(title) for title in titles]
         self._now = now
         self._began = now()
@@ -53,13 +54,13 @@ class Progress:
 
     def __enter__(self) -> Progress:
         """Begin to show."""
-        if self._console.is_terminal:
+        if self._moves:
             self._live.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         """Leave the last picture standing."""
-        if self._console.is_terminal:
+        if self._moves:
             self._live.stop()
 
     @property
@@ -98,7 +99,7 @@ class Progress:
         self._fraction, self._counts = min(max(fraction, 0.0), 1.0), counts
 
     def _line(self, text: str) -> None:
-        if not self._console.is_terminal:
+        if not self._moves:
             self._console.print(Text(text), soft_wrap=True)
 
     def _render(self) -> RenderableType:
