@@ -120,6 +120,13 @@ def test_two_programs_cannot_run_one_board(make: Make) -> None:
         EmulatedBoard.create(board.directory, CONFIG, WorldClock(ORIGIN, time.time(), 1.0), WEATHER)
 
 
+def test_a_board_without_its_flash_is_not_opened(make: Make) -> None:
+    board = make()
+    (board.directory / "flash.img").unlink()
+    with pytest.raises(EmulatorError, match=r"flash\.img is missing"):
+        EmulatedBoard.open(board.directory, WorldClock(ORIGIN, time.time(), 1.0), WEATHER)
+
+
 def test_nvs_keeps_what_was_committed(make: Make) -> None:
     board = make()
     board.exec("""

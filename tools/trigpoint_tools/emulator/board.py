@@ -132,9 +132,12 @@ class EmulatedBoard:
         """Take up a board that `create` has made, perhaps in an earlier program.
 
         Raises:
-            EmulatorError: there is none.
+            EmulatorError: there is none, or not all of it.
         """
-        return cls(directory, Facts.load(directory / _FACTS), clock, weather, host or shared_host())
+        facts = Facts.load(directory / _FACTS)
+        if not (directory / _IMAGE).exists():
+            raise EmulatorError(f"{directory / _IMAGE} is missing; make the board anew in another directory")
+        return cls(directory, facts, clock, weather, host or shared_host())
 
     @property
     def sensor(self) -> Bme280:
