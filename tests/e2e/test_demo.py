@@ -36,7 +36,13 @@ SHORT = replace(
 
 
 @pytest.fixture(scope="module")
-def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def before() -> set[int]:
+    """The processes that ran before the demo: other tests keep a chain, too."""
+    return running()
+
+
+@pytest.fixture(scope="module")
+def demo(before: set[int], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder in which the demo has run and found nothing wrong."""
     directory = tmp_path_factory.mktemp("demo") / "demo"
     transcript = directory.parent / "transcript.txt"
@@ -62,10 +68,11 @@ def test_the_summary_adds_up(demo: Path) -> None:
 
 
 @pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="needs /proc")
-def test_nothing_that_it_started_is_left(demo: Path) -> None:
+def test_nothing_that_it_started_is_left(before: set[int], demo: Path) -> None:
     """Each part was started as a child of this process, and most with this run's folder among the arguments."""
     left = []
-    for process in Path("/proc").glob("[0-9]*"):
+    for number in running() - before:
+        process = Path("/proc") / str(number)
         try:
             command = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode()
             parent = int((process / "stat").read_text().rpartition(")")[2].split()[1])
@@ -89,6 +96,10 @@ def test_its_receipt_verifies_and_no_changed_one_does(demo: Path, tmp_path: Path
         assert done.returncode == 1
         checks = json.loads(done.stdout)["checks"]
         assert [check["name"] for check in checks if check["status"] == "failed" and check["name"] in CHECKS], place
+
+
+def running() -> set[int]:
+    return {int(process.name) for process in Path("/proc").glob("[0-9]*")}
 
 
 def verify(receipt: Path, trust: Path) -> subprocess.CompletedProcess[str]:
