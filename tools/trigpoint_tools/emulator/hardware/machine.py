@@ -88,9 +88,11 @@ class I2C:
     def __init__(self, id=0, *, scl=None, sda=None, freq=400000, timeout=50000):
         if id not in (0, 1):
             raise ValueError("I2C(%d) doesn't exist" % id)
-        self._head = bytearray(5)
+        self._head = bytearray(7)
         self._head[0] = (18, 25)[id] if scl is None else _number(scl)
         self._head[1] = (19, 26)[id] if sda is None else _number(sda)
+        self._head[5] = freq // 1000 & 255
+        self._head[6] = freq // 1000 >> 8
 
     def _transfer(self, address, data, size):
         head = self._head
