@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from trigpoint_tools.emulator.errors import HardwareError
 from trigpoint_tools.emulator.parts.fault import Distortion, Fault
@@ -18,9 +18,11 @@ class NakError(Exception):
 
 
 class Part(Protocol):
-    """A part on an I2C bus, seen from its pins."""
+    """A part on an I2C bus, seen from its pins.
 
-    fault: Fault
+    One that can fail has an attribute `fault` besides; one that sleeps, a method `sda_low(seconds)`, told each time how
+    long an address has kept SDA low.
+    """
 
     @property
     def address(self) -> int:
@@ -33,6 +35,15 @@ class Part(Protocol):
 
     def read(self, size: int) -> bytes:
         """Return `size` bytes for a read; raise NakError to refuse."""
+        ...
+
+
+@runtime_checkable
+class WakingPart(Protocol):
+    """A part that sleeps until SDA is held low for long enough."""
+
+    def sda_low(self, seconds: float) -> None:
+        """SDA was low for so long."""
         ...
 
 
@@ -83,7 +94,7 @@ class I2CBus:
 
     def levels(self) -> tuple[int, int]:
         """Return the levels of scl and sda."""
-        if self._stretcher is not None and self._stretcher.fault != Fault.STRETCHED:
+        if self._stretcher is not None and _fault(self._stretcher) != Fault.STRETCHED:
             self._stretcher = None
         scl, sda = self._driven
         if self._stretcher is not None:
@@ -105,8 +116,11 @@ class I2CBus:
             self._holder = None  # a STOP
             self.recoveries += 1
 
-    def transfer(self, address: int, data: bytes, size: int) -> bytes:
+    def transfer(self, address: int, data: bytes, size: int, frequency: int = 100_000) -> bytes:
         """Write `data`, then read `size` bytes after a repeated start; either may be nothing.
+
+        Address 0 is eight low bits on SDA, which nobody acknowledges; at a low frequency (hertz) they wake parts that
+        have an `sda_low(seconds)`.
 
         Raises:
             HardwareError: ENODEV, as the ESP32 says when nobody acknowledges; ETIMEDOUT when a wire is held low or does
@@ -114,21 +128,34 @@ class I2CBus:
         """
         if not self._attached or self._holder is not None or self.levels() != (1, 1):
             raise HardwareError(_ETIMEDOUT)
+        if address == 0:
+            for sleeper in self._parts.values():
+                if isinstance(sleeper, WakingPart):
+                    sleeper.sda_low(8 / frequency)
+        low_s = (8.5 - (address << 1).bit_length()) / (khz * 1000)  # the start's half bit and the leading zeros
+        for sleeper in self._parts.values():
+            if hasattr(sleeper, "sda_low") and _fault(sleeper) == Fault.NONE:
+                sleeper.sda_low(low_s)
         part = self._parts.get(address)
-        if part is None or part.fault == Fault.MISSING:
+        fault = _fault(part)
+        if part is None or fault == Fault.MISSING:
             raise HardwareError(_ENODEV)
-        if part.fault == Fault.STUCK:
+        if fault == Fault.STUCK:
             self._holder, self._clocks = part, 0
             raise HardwareError(_ETIMEDOUT)
-        if part.fault == Fault.STRETCHED:
+        if fault == Fault.STRETCHED:
             self._stretcher = part
             raise HardwareError(_ETIMEDOUT)
         try:
             if data or not size:
                 part.write(data)
-            return self._distortion.of(part.fault, part.read(size)) if size else b""
+            return self._distortion.of(fault, part.read(size)) if size else b""
         except NakError:
             raise HardwareError(_ENODEV) from None
+
+
+def _fault(part: Part | None) -> Fault:
+    return getattr(part, "fault", Fault.NONE)
 
 
 def transfer(buses: Iterable[I2CBus], payload: bytes) -> bytes:
@@ -140,7 +167,9 @@ def transfer(buses: Iterable[I2CBus], payload: bytes) -> bytes:
         raise HardwareError(_ENODEV)
     scl, sda, address = payload[:3]
     size = int.from_bytes(payload[3:5], "little")
+    khz = int.from_bytes(payload[5:7], "little") or 1
     for bus in buses:
         if (bus.scl, bus.sda) == (scl, sda):
-            return bus.transfer(address, payload[7:], size)
+            frequency = int.from_bytes(payload[5:7], "little") * 1000 or 1000
+            return bus.transfer(address, payload[7:], size, frequency)
     raise HardwareError(_ENODEV)
