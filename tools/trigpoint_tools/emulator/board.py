@@ -17,12 +17,20 @@ from trigpoint.clock import WorldClock
 from trigpoint_tools.emulator import flash
 from trigpoint_tools.emulator.console import Console
 from trigpoint_tools.emulator.errors import BoardError, EmulatorError, HardwareError
-from trigpoint_tools.emulator.facts import Facts, Wiring, access_point_of, heap_bytes, wiring_of
+from trigpoint_tools.emulator.facts import (
+    Facts,
+    Wiring,
+    access_point_of,
+    heap_bytes,
+    secure_element_of,
+    wiring_of,
+)
 from trigpoint_tools.emulator.host import Host, shared_host
-from trigpoint_tools.emulator.i2c import I2CBus
+from trigpoint_tools.emulator.i2c import I2CBus, Part
 from trigpoint_tools.emulator.interpreter import find_micropython
 from trigpoint_tools.emulator.network import Network
 from trigpoint_tools.emulator.nvs import Nvs
+from trigpoint_tools.emulator.parts.atecc608 import Atecc608
 from trigpoint_tools.emulator.parts.bme280 import Bme280, Calibration
 from trigpoint_tools.emulator.process import BoardProcess
 from trigpoint_tools.emulator.soc import ResetCause, Soc
@@ -34,6 +42,7 @@ _FACTS = "board.json"
 _IMAGE = "flash.img"
 _NVS = "nvs.json"
 _LOCK = "lock"
+_SECURE_ELEMENT = "atecc608.json"
 _MAX_OUTPUT = 1 << 20
 _NOT_RESOLVED = -202  # what the ESP32's getaddrinfo raises when there is no network or no such name
 _ESPRESSIF = bytes.fromhex("240ac4")
@@ -46,6 +55,7 @@ class EmulatedBoard:
         directory: where its flash image, NVS and facts lie.
         mac: its unique id, six bytes.
         sensors: its BME280s, in the order of the wiring.
+        secure_element: its ATECC608, None if it has none.
     """
 
     def __init__(self, directory: Path, facts: Facts, clock: WorldClock, weather: Weather, host: Host) -> None:
@@ -61,9 +71,13 @@ class EmulatedBoard:
             Bme280(w.address, weather.at, clock.now, time.monotonic, Calibration.of_part(self.mac + bytes((i,))))
             for i, w in enumerate(facts.wiring)
         ]
-        soldered: dict[tuple[int, int], list[Bme280]] = {}
+        soldered: dict[tuple[int, int], list[Part]] = {}
         for wiring, sensor in zip(facts.wiring, self.sensors, strict=True):
             soldered.setdefault((wiring.scl, wiring.sda), []).append(sensor)
+        self.secure_element: Atecc608 | None = None
+        if chip := facts.secure_element:
+            self.secure_element = Atecc608(chip.address, time.monotonic, directory / _SECURE_ELEMENT)
+            soldered.setdefault((chip.scl, chip.sda), []).append(self.secure_element)
         self._soc = Soc(
             mac=self.mac,
             clock=clock,
@@ -120,6 +134,7 @@ class EmulatedBoard:
             ssid=ssid,
             password=password,
             wiring=wiring_of(config) if wiring is None else tuple(wiring),
+            secure_element=secure_element_of(config),
         )
         directory.mkdir(parents=True, exist_ok=True)
         files = flash.device_files(device or flash.device_directory())
@@ -258,6 +273,8 @@ class EmulatedBoard:
         self._console.mark()
         for sensor in self.sensors:
             sensor.power_on()
+        if self.secure_element is not None:
+            self.secure_element.power_on()
         self._soc.reset(ResetCause.POWER_ON, code)
         self._life = asyncio.create_task(self._live(lock))
 

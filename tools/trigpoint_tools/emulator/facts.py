@@ -32,6 +32,21 @@ class Wiring:
 
 
 @dataclass(frozen=True)
+class SecureElementWiring:
+    """An ATECC608 and where it is soldered.
+
+    Attributes:
+        scl: pin number of the clock wire.
+        sda: pin number of the data wire.
+        address: 7-bit I2C address.
+    """
+
+    scl: int
+    sda: int
+    address: int = 0x60
+
+
+@dataclass(frozen=True)
 class Facts:
     """A board's facts.
 
@@ -41,6 +56,7 @@ class Facts:
         ssid: name of the access point in reach.
         password: its key, empty for an open network.
         wiring: the sensors.
+        secure_element: the ATECC608, None if there is none.
     """
 
     mac: str
@@ -48,6 +64,7 @@ class Facts:
     ssid: str
     password: str
     wiring: tuple[Wiring, ...]
+    secure_element: SecureElementWiring | None = None
 
     def save(self, path: Path) -> None:
         """Write the facts to a file, mode 0600: the Wi-Fi's key is in it."""
@@ -62,7 +79,11 @@ class Facts:
         """
         try:
             stored = json.loads(path.read_text())
-            facts = cls(**{**stored, "wiring": tuple(Wiring(**wires) for wires in stored["wiring"])})
+            chip = stored.pop("secure_element", None)
+            facts = cls(
+                **{**stored, "wiring": tuple(Wiring(**wires) for wires in stored["wiring"])},
+                secure_element=SecureElementWiring(**chip) if chip else None,
+            )
             bytes.fromhex(facts.mac)
         except FileNotFoundError:
             raise EmulatorError(f"{path.parent} holds no board; make one there first") from None
@@ -100,3 +121,14 @@ def wiring_of(config: Mapping[str, Any]) -> tuple[Wiring, ...]:
             if wiring.address in (0x76, 0x77) and isinstance(wiring.scl, int) and isinstance(wiring.sda, int):
                 found.append(wiring)
     return tuple(dict.fromkeys(found))
+
+
+def secure_element_of(config: Mapping[str, Any]) -> SecureElementWiring | None:
+    """Return the ATECC608 that a board's configuration names, None if it names none or names it badly."""
+    chip = config.get("secure_element")
+    if not isinstance(chip, dict):
+        return None
+    places = {key: chip[key] for key in ("scl", "sda", "address") if key in chip}
+    if not {"scl", "sda"} <= places.keys() or not all(isinstance(place, int) for place in places.values()):
+        return None
+    return SecureElementWiring(**places)
