@@ -18,11 +18,7 @@ class NakError(Exception):
 
 
 class Part(Protocol):
-    """A part on an I2C bus, seen from its pins.
-
-    One that can fail has an attribute `fault` besides; one that sleeps, a method `sda_low(seconds)`, told each time how
-    long an address has kept SDA low.
-    """
+    """A part on an I2C bus, seen from its pins. One that can fail has an attribute `fault` besides."""
 
     @property
     def address(self) -> int:
@@ -132,10 +128,6 @@ class I2CBus:
             for sleeper in self._parts.values():
                 if isinstance(sleeper, WakingPart):
                     sleeper.sda_low(8 / frequency)
-        low_s = (8.5 - (address << 1).bit_length()) / (khz * 1000)  # the start's half bit and the leading zeros
-        for sleeper in self._parts.values():
-            if hasattr(sleeper, "sda_low") and _fault(sleeper) == Fault.NONE:
-                sleeper.sda_low(low_s)
         part = self._parts.get(address)
         fault = _fault(part)
         if part is None or fault == Fault.MISSING:
@@ -167,7 +159,6 @@ def transfer(buses: Iterable[I2CBus], payload: bytes) -> bytes:
         raise HardwareError(_ENODEV)
     scl, sda, address = payload[:3]
     size = int.from_bytes(payload[3:5], "little")
-    khz = int.from_bytes(payload[5:7], "little") or 1
     for bus in buses:
         if (bus.scl, bus.sda) == (scl, sda):
             frequency = int.from_bytes(payload[5:7], "little") * 1000 or 1000
