@@ -135,8 +135,8 @@ def test_flash_image_files(tmp_path: Path) -> None:
     image = tmp_path / "flash.img"
     flash.create_image(image, flash.device_files(device) | {"/config.json": b"{}"})
     assert image.stat().st_size == 4096 * 512
-    assert flash.list_files(image) == ["/boot.py", "/config.json", "/trig/a.py"]
-    assert flash.read_file(image, "/trig/a.py") == b"x = 1\n" * 2000
+    assert flash.list_files(image) == ["/a/trig/a.py", "/boot.py", "/config.json"]
+    assert flash.read_file(image, "/a/trig/a.py") == b"x = 1\n" * 2000
     flash.write_file(image, "/new/dir/file", b"abc")
     assert flash.read_file(image, "/new/dir/file") == b"abc"
     with pytest.raises(FileNotFoundError, match="/none"):

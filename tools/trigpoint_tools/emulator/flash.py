@@ -28,12 +28,16 @@ def device_directory() -> Path:
 
 
 def device_files(directory: Path) -> dict[str, bytes]:
-    """Return what of a folder lands on a board: absolute path on the board to content."""
-    return {
-        "/" + path.relative_to(directory).as_posix(): path.read_bytes()
+    """Return what of a folder lands on a board: absolute path on the board to content.
+
+    The application, `trig/`, goes into the first of the two slots, all else to the root (device/slots.py).
+    """
+    files = {
+        path.relative_to(directory).as_posix(): path.read_bytes()
         for path in sorted(directory.rglob("*"))
         if path.suffix in _DEVICE_FILES and path.is_file() and "__pycache__" not in path.parts
     }
+    return {f"/a/{name}" if name.startswith("trig/") else f"/{name}": content for name, content in files.items()}
 
 
 def create_image(path: Path, files: dict[str, bytes]) -> None:
