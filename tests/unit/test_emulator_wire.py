@@ -14,6 +14,7 @@ from trigpoint_tools.emulator import flash
 from trigpoint_tools.emulator.errors import EmulatorError, HardwareError
 from trigpoint_tools.emulator.facts import Facts, Wiring, access_point_of, heap_bytes, wiring_of
 from trigpoint_tools.emulator.nvs import Nvs
+from trigpoint_tools.emulator.pads import Pads
 from trigpoint_tools.emulator.soc import ResetCause, Soc
 from trigpoint_tools.emulator.wifi import ATTEMPT_S, CONNECT_S, AccessPoint, Station, Status
 from trigpoint_tools.emulator.wire import Kind, RequestReader, WireFormatError, error, reply
@@ -58,7 +59,7 @@ def soc(directory: Path, now: list[float]) -> Soc:
         monotonic=lambda: now[0],
         nvs=Nvs(directory / "nvs.json"),
         station=Station(AccessPoint("home", "secret")),
-        buses=[],
+        pads=Pads(),
     )
 
 

@@ -26,17 +26,18 @@ from trigpoint_tools.emulator.facts import (
     wiring_of,
 )
 from trigpoint_tools.emulator.host import Host, shared_host
-from trigpoint_tools.emulator.i2c import I2CBus, Part
 from trigpoint_tools.emulator.interpreter import find_micropython
 from trigpoint_tools.emulator.network import Network
 from trigpoint_tools.emulator.nvs import Nvs
+from trigpoint_tools.emulator.pads import Pads
 from trigpoint_tools.emulator.parts.atecc608 import Atecc608
-from trigpoint_tools.emulator.parts.bme280 import Bme280, Calibration
+from trigpoint_tools.emulator.parts.bme280 import Bme280
 from trigpoint_tools.emulator.process import BoardProcess
 from trigpoint_tools.emulator.soc import ResetCause, Soc
+from trigpoint_tools.emulator.soldered import solder
 from trigpoint_tools.emulator.weather import Weather
 from trigpoint_tools.emulator.wifi import AccessPoint, Station
-from trigpoint_tools.emulator.wire import Kind, error, reply
+from trigpoint_tools.emulator.wire import Kind, edge, error, reply
 
 _FACTS = "board.json"
 _IMAGE = "flash.img"
@@ -54,7 +55,8 @@ class EmulatedBoard:
     Attributes:
         directory: where its flash image, NVS and facts lie.
         mac: its unique id, six bytes.
-        sensors: its BME280s, in the order of the wiring.
+        parts: its sensors of all types, in the order of the wiring.
+        sensors: those of them that are BME280s.
         secure_element: its ATECC608, None if it has none.
     """
 
@@ -67,17 +69,13 @@ class EmulatedBoard:
         self._console = Console()
         self._output = bytearray()
         self._station = Station(AccessPoint(facts.ssid, facts.password))
-        self.sensors = [
-            Bme280(w.address, weather.at, clock.now, time.monotonic, Calibration.of_part(self.mac + bytes((i,))))
-            for i, w in enumerate(facts.wiring)
-        ]
-        soldered: dict[tuple[int, int], list[Part]] = {}
-        for wiring, sensor in zip(facts.wiring, self.sensors, strict=True):
-            soldered.setdefault((wiring.scl, wiring.sda), []).append(sensor)
+        soldered = solder(facts.wiring, self.mac, weather.at, clock.now, time.monotonic)
+        self.parts = soldered.parts
+        self.sensors = [part for part in self.parts if isinstance(part, Bme280)]
         self.secure_element: Atecc608 | None = None
         if chip := facts.secure_element:
             self.secure_element = Atecc608(chip.address, time.monotonic, directory / _SECURE_ELEMENT)
-            soldered.setdefault((chip.scl, chip.sda), []).append(self.secure_element)
+            soldered.i2c.setdefault((chip.scl, chip.sda), []).append(self.secure_element)
         self._soc = Soc(
             mac=self.mac,
             clock=clock,
@@ -85,7 +83,13 @@ class EmulatedBoard:
             monotonic=time.monotonic,
             nvs=Nvs(directory / _NVS),
             station=self._station,
-            buses=[I2CBus(scl, sda, parts) for (scl, sda), parts in soldered.items()],
+            pads=Pads(
+                buses=soldered.buses(),
+                lines=soldered.lines,
+                nets=soldered.nets(),
+                probes=soldered.probes,
+                interrupt=self._edge,
+            ),
         )
         self._network = Network(self._soc.connected)
         self._once = False  # whether the board is to go off when its process ends, instead of booting again
@@ -153,13 +157,13 @@ class EmulatedBoard:
 
     @property
     def sensor(self) -> Bme280:
-        """The first sensor."""
+        """The first BME280."""
         return self.sensors[0]
 
     @property
     def readings_measured(self) -> int:
         """How many quantities the sensors have measured, counted at the parts."""
-        return sum(conversion.readings for sensor in self.sensors for conversion in sensor.conversions)
+        return sum(part.readings for part in self.parts)
 
     @property
     def alive(self) -> bool:
@@ -248,6 +252,14 @@ class EmulatedBoard:
         """Switch its access point on or off."""
         self._host.loop.call_soon_threadsafe(self._switch_access_point, up)
 
+    def drive(self, pin: int, level: int | None) -> None:
+        """Put a level on a pin from outside, or with None take it away again."""
+        self._host.loop.call_soon_threadsafe(self._soc.pads.pins.drive, pin, level)
+
+    def pulse(self, pin: int, count: int = 1) -> None:
+        """Pull a pin down and let it go, `count` times at once: what a rain gauge or an S0 output does."""
+        self._host.loop.call_soon_threadsafe(self._soc.pads.pins.pulse, pin, count)
+
     def _must_be_off(self) -> None:
         if self.alive:
             raise EmulatorError("the board is on; stop it first")
@@ -271,8 +283,8 @@ class EmulatedBoard:
         self._once = code is not None
         self._output.clear()
         self._console.mark()
-        for sensor in self.sensors:
-            sensor.power_on()
+        for part in self.parts:
+            part.power_on()
         if self.secure_element is not None:
             self.secure_element.power_on()
         self._soc.reset(ResetCause.POWER_ON, code)
@@ -322,6 +334,10 @@ class EmulatedBoard:
         except OSError:
             raise HardwareError(_NOT_RESOLVED) from None
         return port.to_bytes(2, "little")
+
+    def _edge(self, pin: int) -> None:
+        if self._process is not None:
+            self._process.tell(edge(pin))
 
     def _restart(self, cause: ResetCause) -> None:
         self._next_boot = cause

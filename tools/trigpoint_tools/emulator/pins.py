@@ -11,6 +11,7 @@ OPEN_DRAIN = 7  # values of the ESP32's machine.Pin
 OUT = 3
 IN = 1
 PULL_UP = 2
+KEEP = 255  # for a setting that stays as it is
 RISING = 1
 FALLING = 2
 
@@ -54,13 +55,23 @@ class Pins:
             bus.attach()
 
     def set(self, pin: int, mode: int, pull: int, value: int) -> None:
-        """Configure a pin as machine.Pin does."""
+        """Configure a pin as machine.Pin does; a mode takes the pin away from the I2C unit."""
         pad = self._pad(pin)
         self._change(pin, lambda: self._configure(pad, mode, pull, value))
         for bus in self._buses:
             if pin in (bus.scl, bus.sda):
-                bus.detach()
+                if mode != KEEP:
+                    bus.detach()
                 bus.drive(self._driven(bus.scl), self._driven(bus.sda))
+
+    def attach(self, scl: int, sda: int) -> None:
+        """Give two pins to the I2C unit, which lets go of both wires."""
+        for pin in (scl, sda):
+            self._configure(self._pad(pin), 0, 0, 0)
+        for bus in self._buses:
+            if (bus.scl, bus.sda) == (scl, sda):
+                bus.drive(1, 1)
+                bus.attach()
 
     def level(self, pin: int) -> int:
         """Return the level that the board would read."""
@@ -112,7 +123,9 @@ class Pins:
 
     @staticmethod
     def _configure(pad: _Pad, mode: int, pull: int, value: int) -> None:
-        pad.mode, pad.pull, pad.value = mode, pull, value
+        pad.mode = pad.mode if mode == KEEP else mode
+        pad.pull = pad.pull if pull == KEEP else pull
+        pad.value = pad.value if value == KEEP else value
 
     def _change(self, pin: int, change: Callable[[], None]) -> None:
         before = self.level(pin)

@@ -7,16 +7,16 @@ is left to the caller.
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
 from fractions import Fraction
 
 from trigpoint.clock import WorldClock
 
-from trigpoint_tools.emulator import i2c
 from trigpoint_tools.emulator.errors import HardwareError
 from trigpoint_tools.emulator.nvs import Nvs
+from trigpoint_tools.emulator.pads import Pads
 from trigpoint_tools.emulator.wifi import Station, Status
 from trigpoint_tools.emulator.wire import Kind
 
@@ -66,7 +66,7 @@ class Soc:
         monotonic: the machine's seconds.
         nvs: the chip's NVS.
         station: its radio.
-        buses: what its pins lead to.
+        pads: what its pins lead to.
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class Soc:
         monotonic: Callable[[], float],
         nvs: Nvs,
         station: Station,
-        buses: Sequence[i2c.I2CBus],
+        pads: Pads,
     ) -> None:
         self.mac = mac
         self.nvs = nvs
@@ -87,7 +87,7 @@ class Soc:
         self._clock = clock
         self._real_ns = real_ns
         self._monotonic = monotonic
-        self._buses = buses
+        self.pads = pads
         self._speed = Fraction(clock.speed).limit_denominator(1_000_000)
         self._cause = ResetCause.POWER_ON
         self._code: str | None = None
@@ -107,9 +107,11 @@ class Soc:
         self.watchdog = Watchdog()
         self.station.power_on()
         self.nvs.power_on()
+        self.pads.reset()
         if cause == ResetCause.POWER_ON:
             self._rtc_zero_us = self._world_us()
             self._rtc_memory = b""
+            self.pads.power_on()
 
     def connected(self) -> bool:
         """Return whether the station has an address."""
@@ -122,7 +124,8 @@ class Soc:
             HardwareError: the board gets it as OSError.
             struct.error, ValueError: the payload is not what the board's modules send.
         """
-        handler = getattr(self, f"_{kind.name.lower()}")
+        name = kind.name.lower()
+        handler = getattr(self, f"_{name}", None) or getattr(self.pads, name)
         return bytes(handler(payload) or b"")
 
     def _world_us(self) -> int:
@@ -160,9 +163,6 @@ class Soc:
 
     def _watchdog_feed(self, _: bytes) -> None:
         self.watchdog.feed(self._monotonic())
-
-    def _i2c_transfer(self, payload: bytes) -> bytes:
-        return i2c.transfer(self._buses, payload)
 
     def _nvs_get_i32(self, payload: bytes) -> bytes:
         return struct.pack("<i", self.nvs.get_i32(_nvs_key(payload)[0]))

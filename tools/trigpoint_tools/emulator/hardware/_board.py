@@ -16,6 +16,7 @@ import _wait
 import esp32  # noqa: F401
 import machine
 import network  # noqa: F401
+import onewire  # noqa: F401
 import vfs
 
 
