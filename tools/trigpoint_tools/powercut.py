@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from trigpoint_tools.emulator.flash import device_directory
@@ -225,18 +225,14 @@ def tried(cuts, torn, steps):
 
 _EVERY = """
 import json
-operations_uncut = operations(STEPS)
-points = 0
+points = operations(STEPS)
 failed = []
-for again in (0,) + AGAIN:
-    for torn in TORN:
-        for cut in range(operations_uncut):
-            cuts = [cut, cut % again] if again else [cut]
-            points += 1
-            why = tried(cuts, torn, STEPS)
-            if why:
-                failed.append((cuts, torn, why))
-print(json.dumps([operations_uncut, points, failed]))
+for cut in range(points):
+    cuts = [cut, cut % AGAIN] if AGAIN else [cut]
+    why = tried(cuts, TORN, STEPS)
+    if why:
+        failed.append((cuts, TORN, why))
+print(json.dumps([points, failed]))
 """
 
 WHOLE = -1
@@ -259,7 +255,7 @@ class Outcome:
 
 
 def cut_everywhere(
-    steps: int = 30, torn: Iterable[int] = (WHOLE, 16), again: Iterable[int] = (), timeout: float = 250
+    steps: int = 30, torn: Sequence[int] = (WHOLE, 16), again: Sequence[int] = (), timeout: float = 250
 ) -> Outcome:
     """Cut the power of a run at each of its programs and erases.
 
@@ -267,15 +263,21 @@ def cut_everywhere(
         steps: length of the run; 30 steps wrap the journal round and restart it twice.
         torn: where in the operation: after so many bytes, or WHOLE.
         again: for each n, repeat it all with a second cut less than n operations after the first.
-        timeout: seconds for all of it.
+        timeout: seconds for each kind.
 
     Raises:
         EmulatorError: MicroPython or the board's files are missing.
         RuntimeError: the code itself failed.
     """
-    parameters = f"STEPS, TORN, AGAIN = {steps}, {tuple(torn)}, {tuple(again)}\n"
-    operations, points, failures = json.loads(micropython(FLASH + RUN + parameters + _EVERY, timeout=timeout))
-    return Outcome(operations, points, tuple(f"cut at {cuts}, torn {bytes_}: {why}" for cuts, bytes_, why in failures))
+    operations = points = 0
+    failures: list[str] = []
+    for second in (0, *again):
+        for bytes_done in torn:
+            parameters = f"STEPS, TORN, AGAIN = {steps}, {bytes_done}, {second}\n"
+            operations, found = json.loads(micropython(FLASH + RUN + parameters + _EVERY, timeout=timeout))
+            points += operations
+            failures += [f"cut at {cuts}, torn {torn_}: {why}" for cuts, torn_, why in found]
+    return Outcome(operations, points, tuple(failures))
 
 
 def micropython(code: str, *, heap: str = "1m", timeout: float = 120) -> bytes:
