@@ -5,17 +5,16 @@
 
 import asyncio
 import gc
-import json
 import time
 
 from micropython import const
 
-from trig import __version__, mqtt, uplink
+from trig import health, mqtt, uplink
 from trig.clock import Clock
 from trig.config import ConfigError, load
+from trig.crash import Crashes, traceback
 from trig.guard import WATCHDOG_MS, Guard
 from trig.journal import JournalError
-from trig.mqtt_packets import MqttError
 from trig.p256 import P256Error
 from trig.senml import Pack, PackFull, SenmlError
 from trig.sensors import SensorError, open_sensor
@@ -23,8 +22,6 @@ from trig.signer import JOURNAL, NVS, Signer, open_identity
 from trig.statement import MAX_SIZE
 from trig.wifi import Wifi
 
-_HEALTH_MS = const(300000)
-_PUBLISH_MS = const(30000)
 _TIMER = const(0)
 _UPLINK_MS = const(120000)
 _RESTART_MS = const(10000)
@@ -61,9 +58,11 @@ class App:
         sensor_errors: failed measurements since start, by the part's name.
         faults: times that flash refused a statement.
         lost: readings that found no room because flash went on refusing.
+        heap_low: the least free heap seen after a statement was signed, bytes.
+        reset_cause: number from ``machine.reset_cause``.
     """
 
-    def __init__(self, config, key, journal, hardware, network):
+    def __init__(self, config, key, journal, hardware, network, crashes):
         """Put the parts together; ``run`` starts them.
 
         Args:
@@ -71,6 +70,7 @@ class App:
             key, journal: from trig.signer.open_identity.
             hardware: the ``machine`` module.
             network: the ``network`` module.
+            crashes: trig.crash.Crashes.
 
         Raises:
             ConfigError: link_key or broker.ca cannot be used.
@@ -111,7 +111,9 @@ class App:
         self.last_error = ""
         self.faults = 0
         self.lost = 0
-        self._heap_low = gc.mem_free()
+        self.crashes = crashes
+        self.reset_cause = hardware.reset_cause()
+        self.heap_low = gc.mem_free()
 
     # -- sampling
 
@@ -205,7 +207,7 @@ class App:
         self._signing_seq = -1
         self._signed_any = True
         gc.collect()
-        self._heap_low = min(self._heap_low, gc.mem_free())
+        self.heap_low = min(self.heap_low, gc.mem_free())
         self.uplink.wake()
 
     def _refused(self, error):
@@ -217,50 +219,6 @@ class App:
         self._timer.deinit()
         self.sign()
 
-    # -- health
-
-    def health(self):
-        """What the board says of itself: a dict for JSON."""
-        return {
-            "online": True,
-            "version": __version__,
-            "uptime_s": self.clock.seconds(),
-            "reset_cause": self._hardware.reset_cause(),
-            "clock_set": self.clock.is_set,
-            "clock_corrections": self.clock.corrections,
-            "heap_free": gc.mem_free(),
-            "heap_low": self._heap_low,
-            "next_seq": self.journal.next_seq,
-            "unacked": self.journal.depth,
-            "dropped": self.journal.dropped,
-            "damaged": self.journal.damaged,
-            "faults": self.faults,
-            "lost": self.lost,
-            "bad_acks": self.uplink.bad_acks,
-            "sensor_errors": self.sensor_errors,
-            "last_error": self.last_error[:120],
-            "rssi": self.wifi.signal(),
-            "connections": self.client.session,
-            "link_error": self.client.error[:120],
-        }
-
-    async def _report(self):
-        """Publish health at each connect and every few minutes."""
-        topic = uplink.health_topic(self.signer.kid)
-        while True:
-            await self.client.up.wait()
-            session = self.client.session
-            began = time.ticks_ms()
-            gc.collect()
-            try:
-                await asyncio.wait_for_ms(
-                    self.client.publish(topic, json.dumps(self.health()).encode(), retain=True), _PUBLISH_MS
-                )
-            except (asyncio.TimeoutError, MqttError):
-                continue
-            while self.client.session == session and time.ticks_diff(time.ticks_ms(), began) < _HEALTH_MS:
-                await asyncio.sleep_ms(1000)
-
     # -- all of it
 
     async def run(self):
@@ -270,12 +228,13 @@ class App:
         self._guard = Guard(
             self._hardware.WDT(timeout=WATCHDOG_MS),
             {"sampler": late_ms, "signer": late_ms, "uplink": _UPLINK_MS},
+            self.record,
         )
         await asyncio.gather(
             self._guard.run(),
             self.wifi.run(self.client.hurry),
             self.client.run(),
-            self._report(),
+            health.report(self.client, uplink.health_topic(self.signer.kid), lambda: health.gather(self), self.crashes),
             self.uplink.send(self._uplink_moved),
             self.uplink.receive(self._arm),
             self._sample_forever(),
@@ -283,6 +242,11 @@ class App:
 
     def _uplink_moved(self):
         self._guard.moved("uplink")
+
+    def record(self, text):
+        """Keep what is about to reset the board."""
+        seconds = self.clock.seconds()
+        self.crashes.record(text, seconds, self.clock.unix(seconds))
 
 
 def _tls(broker):
@@ -307,7 +271,7 @@ def main():
     try:
         config = load("/config.json")
         key, journal = open_identity(esp32.NVS(NVS), os.urandom, JOURNAL)
-        app = App(config, key, journal, machine, network)
+        app = App(config, key, journal, machine, network, Crashes())
     except ConfigError as error:
         print("config.json:", error)
         return
@@ -321,6 +285,9 @@ def main():
     except Exception as error:
         # Nobody is there to read it on a roof: keep the readings, give a person at the cable time for Ctrl-C, restart.
         sys.print_exception(error)
-        app.stop()
-        time.sleep_ms(_RESTART_MS)
-        machine.reset()
+        try:
+            app.stop()
+            app.record(traceback(error))
+        finally:
+            time.sleep_ms(_RESTART_MS)
+            machine.reset()

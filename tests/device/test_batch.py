@@ -85,7 +85,7 @@ config = {
     "sensors": [{"type": "bme280", "name": "", "i2c": 0, "scl": 1, "sda": 2, "address": 0x76}],
     "batch": {"samples": SAMPLES, "age_s": 600}, "resend_s": 30,
 }
-app = App(config, KEY, journal, Hardware, Network)
+app = App(config, KEY, journal, Hardware, Network, None)
 app._guard = Guard()
 sensor = Sensor()
 app._sensors = [sensor]

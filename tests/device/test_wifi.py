@@ -1,4 +1,4 @@
-"""Wi-Fi with a driver that has the ESP32's known faults, and the watchdog's condition."""
+"""Wi-Fi with a driver that has the ESP32's known faults."""
 
 from boardrunner import run
 
@@ -93,39 +93,5 @@ def test_stale_failure_is_not_believed() -> None:
 station = Station({"first": "password1"})
 assert asyncio.run(main(Wifi(station, NETWORKS), 800)) == ["first"]
 assert station.calls == ["first"]
-"""
-    )
-
-
-def test_watchdog_is_fed_only_while_everyone_moves() -> None:
-    run(
-        """
-import time
-from trig.guard import Guard, late
-
-assert late({"a": 0, "b": 500}, {"a": 1000, "b": 1000}, 1000) == []
-assert late({"a": 0, "b": 500}, {"a": 1000, "b": 1000}, 1001) == ["a"]
-
-class Dog:
-    fed = 0
-    def feed(self):
-        self.fed += 1
-
-NAMES = ("sampler", "signer", "uplink")
-
-def fed(moving):
-    dog = Dog()
-    guard = Guard(dog, {name: 50 for name in NAMES})
-    for _ in range(10):
-        for name in moving:
-            guard.moved(name)
-        guard.check()
-        time.sleep_ms(10)
-    return dog.fed, guard.late
-
-assert fed(NAMES) == (10, [])
-for idle in NAMES:
-    times, missing = fed([name for name in NAMES if name != idle])
-    assert 0 < times < 10 and missing == [idle], (idle, times, missing)
 """
     )
