@@ -63,7 +63,7 @@ def soc(directory: Path, now: list[float]) -> Soc:
     )
 
 
-@given(st.sampled_from([k for k in Kind if k not in (Kind.RESET, Kind.RESOLVE)]), st.binary(max_size=60))
+@given(st.sampled_from(sorted(set(Kind) - {Kind.RESET, Kind.RESOLVE, Kind.DEEP_SLEEP})), st.binary(max_size=60))
 def test_any_payload_gives_an_answer_or_an_error(kind: Kind, payload: bytes) -> None:
     chip = soc(Path("/nonexistent"), [1000.0])
     try:
@@ -79,7 +79,7 @@ def test_rtc_runs_at_world_speed_over_resets_and_starts_anew_with_power(tmp_path
     chip = soc(tmp_path, now)
 
     def rtc_s() -> float:
-        return struct.unpack_from("<q", chip.answer(Kind.BOOT, b""))[0] / 1e6
+        return struct.unpack_from("<q", chip.answer(Kind.BOOT, bytes(8)))[0] / 1e6
 
     assert rtc_s() == 0
     now[0] += 10

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import json
+import math
 import secrets
 import struct
 import time
@@ -32,6 +33,7 @@ from trigpoint_tools.emulator.nvs import Nvs
 from trigpoint_tools.emulator.pads import Pads
 from trigpoint_tools.emulator.parts.atecc608 import Atecc608
 from trigpoint_tools.emulator.parts.bme280 import Bme280
+from trigpoint_tools.emulator.power import Usage
 from trigpoint_tools.emulator.process import BoardProcess
 from trigpoint_tools.emulator.soc import ResetCause, Soc
 from trigpoint_tools.emulator.soldered import solder
@@ -96,6 +98,9 @@ class EmulatedBoard:
         self._process: BoardProcess | None = None
         self._life: asyncio.Task[int] | None = None
         self._next_boot: ResetCause | None = None
+        self._speed = clock.speed
+        self._wakes_at: float | None = None  # monotonic; only while it sleeps, math.inf: for ever
+        self._switched_off = asyncio.Event()
 
     @classmethod
     def create(
@@ -171,6 +176,16 @@ class EmulatedBoard:
         return self._life is not None and not self._life.done()
 
     @property
+    def asleep(self) -> bool:
+        """Whether it is in deep sleep."""
+        return self.alive and self._wakes_at is not None
+
+    @property
+    def power(self) -> Usage:
+        """Its time in each power state, since this object was made, up to the last change of state."""
+        return self._soc.power.usage
+
+    @property
     def console(self) -> list[str]:
         """The newest lines that it has printed."""
         return self._console.lines()
@@ -210,15 +225,15 @@ class EmulatedBoard:
         return self._printed()
 
     def stop(self, timeout: float = 10) -> None:
-        """Press Ctrl-C and wait for the end of its program.
+        """Press Ctrl-C and wait for the end of its program. A board in deep sleep is switched off.
 
         Raises:
             BoardError: it did not end in time; its power was cut.
         """
         if self._process is None or not self.alive:
             return
-        for press, patience in ((self._process.interrupt, timeout / 2), (self._process.interrupt_now, timeout / 2)):
-            self._host.loop.call_soon_threadsafe(press)
+        for hard, patience in ((False, timeout / 2), (True, timeout / 2)):
+            self._host.loop.call_soon_threadsafe(self._press, hard)
             if self.wait(patience) is not None:
                 break
         else:
@@ -281,6 +296,7 @@ class EmulatedBoard:
     async def _begin(self, code: str | None) -> None:
         lock = _lock(self.directory)
         self._once = code is not None
+        self._switched_off.clear()
         self._output.clear()
         self._console.mark()
         for part in self.parts:
@@ -294,18 +310,40 @@ class EmulatedBoard:
         """Boot as often as the board resets itself; return the exit code of the last boot."""
         with lock:
             while True:
-                self._next_boot = None
+                self._next_boot = self._wakes_at = None
                 self._process = BoardProcess(
                     self._micropython, self._heap, self.directory / _IMAGE, self._answer, self._print
                 )
                 status = await self._process.run(lock.fileno())
                 await self._network.close()
-                if self._next_boot is None or self._once:
+                self._soc.power.ended(time.monotonic())
+                if self._next_boot is None or self._once or (self._wakes_at is not None and not await self._sleep()):
                     return status
                 self._soc.reset(self._next_boot)
 
+    async def _sleep(self) -> bool:
+        """Wait for the end of deep sleep; return False if it was switched off meanwhile."""
+        assert self._wakes_at is not None
+        left = None if self._wakes_at == math.inf else max(0.0, self._wakes_at - time.monotonic())
+        try:
+            await asyncio.wait_for(self._switched_off.wait(), left)
+        except TimeoutError:
+            return True
+        return False
+
+    def _press(self, hard: bool) -> None:
+        """Ctrl-C; the board is not to boot again."""
+        self._once = True
+        self._switched_off.set()
+        if self._process is not None:
+            if hard:
+                self._process.interrupt_now()
+            else:
+                self._process.interrupt()
+
     async def _cut(self, life: asyncio.Task[int]) -> None:
         self._once = True
+        self._switched_off.set()
         if self._process is not None:
             self._process.kill()
         await asyncio.wait([life])
@@ -314,6 +352,9 @@ class EmulatedBoard:
         try:
             if kind == Kind.RESET:
                 self._restart(ResetCause(payload[0]))
+                return None
+            if kind == Kind.DEEP_SLEEP:
+                self._fall_asleep(self._soc.deep_sleep(payload))
                 return None
             if kind == Kind.RESOLVE:
                 return reply(await self._resolve(payload))
@@ -343,6 +384,10 @@ class EmulatedBoard:
         self._next_boot = cause
         if self._process is not None:
             self._process.kill()
+
+    def _fall_asleep(self, seconds: float | None) -> None:
+        self._wakes_at = math.inf if seconds is None else time.monotonic() + seconds / self._speed
+        self._restart(ResetCause.DEEP_SLEEP)
 
     def _watch(self, process: BoardProcess | None) -> None:
         watchdog = self._soc.watchdog

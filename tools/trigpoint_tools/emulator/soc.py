@@ -17,6 +17,7 @@ from trigpoint.clock import WorldClock
 from trigpoint_tools.emulator.errors import HardwareError
 from trigpoint_tools.emulator.nvs import Nvs
 from trigpoint_tools.emulator.pads import Pads
+from trigpoint_tools.emulator.power import PowerMeter
 from trigpoint_tools.emulator.wifi import Station, Status
 from trigpoint_tools.emulator.wire import Kind
 
@@ -84,6 +85,7 @@ class Soc:
         self.nvs = nvs
         self.station = station
         self.watchdog = Watchdog()
+        self.power = PowerMeter()
         self._clock = clock
         self._real_ns = real_ns
         self._monotonic = monotonic
@@ -113,6 +115,13 @@ class Soc:
             self._rtc_memory = b""
             self.pads.power_on()
 
+    def deep_sleep(self, payload: bytes) -> float | None:
+        """Begin deep sleep, which stops the watchdog; return its length in seconds of the world, None for ever."""
+        ms, cpu_us = struct.unpack("<QQ", payload)
+        self.watchdog = Watchdog()
+        self.power.slept(ms / 1000, self._monotonic(), cpu_us / 1_000_000)
+        return ms / 1000 if ms else None
+
     def connected(self) -> bool:
         """Return whether the station has an address."""
         return self.station.status(self._monotonic()) == Status.GOT_IP
@@ -132,7 +141,9 @@ class Soc:
         elapsed_us = self._real_ns() // 1000 - int(self._clock.real_origin * 1_000_000)
         return self._clock.origin * 1_000_000 + elapsed_us * self._speed.numerator // self._speed.denominator
 
-    def _boot(self, _: bytes) -> bytes:
+    def _boot(self, payload: bytes) -> bytes:
+        (cpu_us,) = struct.unpack("<Q", payload)
+        self.power.booted(self._monotonic(), cpu_us / 1_000_000)
         real_ns = self._real_ns()
         head = struct.pack(
             "<qqQIB",
@@ -184,7 +195,9 @@ class Soc:
         self.nvs.commit()
 
     def _wlan_active(self, payload: bytes) -> None:
-        self.station.set_active(payload == b"\1")
+        on, cpu_us = struct.unpack("<BQ", payload)
+        self.station.set_active(on == 1)
+        self.power.radio(on == 1, self._monotonic(), cpu_us / 1_000_000)
 
     def _wlan_connect(self, payload: bytes) -> None:
         ssid, _, password = payload.decode().partition("\0")

@@ -59,6 +59,7 @@ class Kind(IntEnum):
     ADC_READ = 43
     COUNTER_INIT = 44
     COUNTER_VALUE = 45
+    DEEP_SLEEP = 46
 
 
 class WireFormatError(ValueError):

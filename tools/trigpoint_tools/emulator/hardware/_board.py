@@ -22,7 +22,7 @@ import vfs
 
 def power_on(image):
     # Returns what to run instead of main.py, or None.
-    reply = _host.call(_host.BOOT)
+    reply = _host.call(_host.BOOT, struct.pack("<Q", _wait.cpu_us()))
     rtc, real_ns, num, den, machine._cause = struct.unpack("<qqQIB", reply)
     machine._id = reply[29:35]
     _wait.begin(real_ns, num, den)

@@ -43,6 +43,7 @@ ONEWIRE_WRITE = const(42)
 ADC_READ = const(43)
 COUNTER_INIT = const(44)
 COUNTER_VALUE = const(45)
+DEEP_SLEEP = const(46)
 
 _ERROR = const(1)
 _INTERRUPT = const(2)

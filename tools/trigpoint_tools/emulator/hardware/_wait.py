@@ -28,6 +28,11 @@ def begin(start_ns, num, den):
     _den = den
 
 
+def cpu_us():
+    # Microseconds that this process has computed.
+    return int(_time.clock() * 1000000)
+
+
 def world_us():
     # Microseconds of the world since this boot.
     return (real_ns() - _start) // 1000 * _num // _den

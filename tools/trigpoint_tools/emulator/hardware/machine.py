@@ -37,6 +37,11 @@ def soft_reset():
     _host.call(_host.RESET, bytes((SOFT_RESET,)))
 
 
+def deepsleep(ms=0):
+    # Does not return: the board boots again after so many milliseconds of the world; 0: never.
+    _host.call(_host.DEEP_SLEEP, pack("<QQ", ms, _wait.cpu_us()))
+
+
 def freq(hertz=None):
     global _frequency
     if hertz is None:
