@@ -39,6 +39,10 @@ _MAX_FLIGHTS = const(8)
 _MAX_WAITING = const(8)
 _MAX_TOPIC = const(128)
 
+_NO_SUCH_NAME = const(-202)  # the ESP32's getaddrinfo: no such name, or nobody to ask
+# ECONNRESET, EPIPE, ENOTCONN, and ECONNABORTED of lwIP.
+_CLOSED = (104, 32, 107, 113)
+
 
 class _Flight:
     """A PUBLISH that waits for its PUBACK."""
@@ -89,6 +93,8 @@ class Client:
         self._connect_bytes = connect(client_id, user, password, keepalive_s, will_topic, will)
         self._topics = topics
         self._idle_ms = keepalive_s * 750
+        # How late a ping can be; the broker's patience ends at one and a half times the keepalive.
+        self._slice_ms = min(_SLICE_MS, keepalive_s * 250)
         self._response_ms = response_ms
         self._receiver = Receiver(receive_bytes)
         self._head = bytearray(_MAX_TOPIC + 9)
@@ -119,7 +125,7 @@ class Client:
             except asyncio.TimeoutError:
                 self.error = "no answer in time"
             except (OSError, ValueError, MemoryError, MqttError) as error:
-                self.error = "{}: {}".format(type(error).__name__, error)
+                self.error = explain(error)
             if time.ticks_diff(time.ticks_ms(), began) > _STEADY_MS:
                 backoff = _BACKOFF_MS
             gc.collect()
@@ -197,7 +203,7 @@ class Client:
                 raise MqttError("no answer to a ping")
             room = receiver.room()
             try:
-                count = await asyncio.wait_for_ms(self._stream.readinto(room), _SLICE_MS)
+                count = await asyncio.wait_for_ms(self._stream.readinto(room), self._slice_ms)
             except asyncio.TimeoutError:
                 continue
             if count is None:
@@ -320,6 +326,21 @@ class Client:
             self._last_id = self._last_id % 65535 + 1
             if self._last_id not in self._flights:
                 return self._last_id
+
+
+def explain(error):
+    """One line that says why a connection ended or could not be made, for whoever reads the health report."""
+    if isinstance(error, MqttError):
+        return str(error)
+    if isinstance(error, ValueError):
+        # What mbedTLS says of a certificate, with its line end.
+        return "TLS: " + str(error).strip()
+    if isinstance(error, OSError) and error.errno == _NO_SUCH_NAME:
+        return "the broker's name cannot be looked up"
+    if isinstance(error, OSError) and error.errno in _CLOSED:
+        return "broker closed the connection"
+    # Of TLS and the Wi-Fi driver, the second argument is the name and the first a number.
+    return "{}: {}".format(type(error).__name__, error.args[1] if len(error.args) > 1 else error)
 
 
 def tls_context(authority):
