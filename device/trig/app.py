@@ -17,7 +17,7 @@ from trig.guard import WATCHDOG_MS, Guard
 from trig.journal import JournalError
 from trig.p256 import P256Error
 from trig.senml import Pack, PackFull, SenmlError
-from trig.sensors import SensorError, open_sensor
+from trig.sensors import open_sensors
 from trig.signer import JOURNAL, NVS, Signer, open_identity
 from trig.statement import MAX_SIZE
 from trig.wifi import Wifi
@@ -99,8 +99,8 @@ class App:
             self.client, journal, self.clock, ack_key, key.kid, config["resend_s"], bytearray(MAX_SIZE)
         )
         self.batch = Batch(config["batch"]["samples"], config["batch"]["age_s"])
-        self._sensors = [open_sensor(settings, hardware) for settings in config["sensors"]]
-        self._values = [0] * max(len(sensor.channels) for sensor in self._sensors)
+        self._sensors = open_sensors(config["sensors"], hardware)
+        self._values = [[0] * len(sensor.channels) for sensor in self._sensors]
         self._timer = hardware.Timer(_TIMER)
         self._timer_class = hardware.Timer
         self._tick = asyncio.ThreadSafeFlag()
@@ -126,20 +126,39 @@ class App:
             await self._tick.wait()
 
     async def measure(self):
-        """Read every sensor once into the batch. A sensor that fails is counted and named, and stops nothing."""
+        """Read every sensor once, all at the same time, into the batch.
+
+        A sensor that fails is counted and named, and stops nothing.
+        """
         now = self.clock.seconds()
         taken = False
-        for sensor in self._sensors:
-            try:
-                await sensor.measure(self._values)
-                for i, (name, unit, exponent) in enumerate(sensor.channels):
-                    self._add(name, unit, self._values[i], exponent, now)
-                taken = True
-            except (SensorError, SenmlError, OSError, asyncio.TimeoutError) as error:
-                self.sensor_errors[sensor.part] = self.sensor_errors.get(sensor.part, 0) + 1
-                self.last_error = str(error)
+        done = await asyncio.gather(*[self._read(i) for i in range(len(self._sensors))])
+        for i, sensor in enumerate(self._sensors):
+            if done[i]:
+                try:
+                    for j, (name, unit, exponent) in enumerate(sensor.channels):
+                        self._add(name, unit, self._values[i][j], exponent, now)
+                    taken = True
+                except SenmlError as error:
+                    self._sensor_failed(sensor, str(error))
         if taken:
             self.batch.samples += 1
+
+    async def _read(self, i):
+        """Measure with one sensor; return whether it has values. What can go wrong in a driver ends here."""
+        sensor = self._sensors[i]
+        try:
+            await asyncio.wait_for_ms(sensor.measure(self._values[i]), sensor.limit_ms)
+            return True
+        except asyncio.TimeoutError:
+            self._sensor_failed(sensor, "{}: not done in {} ms".format(sensor.part, sensor.limit_ms))
+        except Exception as error:
+            self._sensor_failed(sensor, str(error) or repr(error))
+        return False
+
+    def _sensor_failed(self, sensor, why):
+        self.sensor_errors[sensor.part] = self.sensor_errors.get(sensor.part, 0) + 1
+        self.last_error = why
 
     def _add(self, name, unit, mantissa, exponent, now):
         pack = self.batch.pack
@@ -218,6 +237,11 @@ class App:
         """Sign what is in the batch, after the tasks have been stopped at any point."""
         self._timer.deinit()
         self.sign()
+        for sensor in self._sensors:
+            try:
+                sensor.close()
+            except OSError as error:
+                self._sensor_failed(sensor, str(error))
 
     # -- all of it
 

@@ -8,11 +8,12 @@ import os
 
 from micropython import const
 
+from trig.sensors import entries
+
 VERSION = const(1)
 _MAX_FILE = const(8192)
 _MAX_WIFI = const(8)
-_MAX_SENSORS = const(8)
-_NAME = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-:._"
+_MAX_SENSORS = const(16)
 
 # Field: (lowest, highest, default) for an integer or the length of a text; no default: the field must be there.
 _WIFI = {"ssid": (str, 1, 32), "password": (str, 0, 64, "")}
@@ -25,15 +26,6 @@ _BROKER = {
     "keepalive_s": (int, 5, 3600, 60),
 }
 _BATCH = {"samples": (int, 1, 255, 6), "age_s": (int, 1, 604800, 21600)}
-_BME280 = {
-    "type": (str, 1, 16),
-    "name": (str, 0, 40, ""),
-    "i2c": (int, 0, 1, 0),
-    "scl": (int, 0, 48),
-    "sda": (int, 0, 48),
-    "address": (int, 0x76, 0x77, 0x76),
-}
-_SENSORS = {"bme280": _BME280}
 _ROOT = {
     "version": (int, 1, VERSION),
     "wifi": (list, 1, _MAX_WIFI),
@@ -75,44 +67,17 @@ def check(data):
     root["wifi"] = [_section(item, _WIFI, "wifi[{}].".format(i)) for i, item in enumerate(root["wifi"])]
     root["broker"] = broker = _section(root["broker"], _BROKER, "broker.")
     root["batch"] = _section(root["batch"], _BATCH, "batch.")
-    root["sensors"] = [_sensor(item, "sensors[{}].".format(i)) for i, item in enumerate(root["sensors"])]
+    root["sensors"] = entries.check(root["sensors"], _section, ConfigError)
     for i, network in enumerate(root["wifi"]):
         if 0 < len(network["password"]) < 8:
             raise ConfigError("wifi[{}].password: want 8 to 64 characters, or none for an open network".format(i))
     if broker["tls"] and not broker["ca"]:
         raise ConfigError("broker.ca: want the file of the CA certificate (DER), because broker.tls is true")
-    for i, sensor in enumerate(root["sensors"]):
-        for other in root["sensors"][:i]:
-            _check_pair(sensor, other, "sensors[{}].".format(i))
     try:
         root["link_key"] = bytes.fromhex(root["link_key"])
     except ValueError:
         raise ConfigError("link_key: want 128 hex digits")
     return root
-
-
-def _sensor(item, where):
-    if not isinstance(item, dict):
-        raise ConfigError(where[:-1] + ": want an object")
-    kind = item.get("type")
-    if not isinstance(kind, str) or kind not in _SENSORS:
-        raise ConfigError(where + "type: want one of " + ", ".join(_SENSORS))
-    sensor = _section(item, _SENSORS[kind], where)
-    name = sensor["name"]
-    for i, character in enumerate(name):
-        if character not in _NAME or (i == 0 and character in "-:._"):
-            raise ConfigError(where + "name: want letters, digits and - : . _, a letter or digit first")
-    return sensor
-
-
-def _check_pair(sensor, other, where):
-    if sensor["name"] == other["name"]:
-        raise ConfigError(where + "name: used twice")
-    if sensor["i2c"] == other["i2c"]:
-        if (sensor["scl"], sensor["sda"]) != (other["scl"], other["sda"]):
-            raise ConfigError(where + "i2c: used with other pins before")
-        if sensor["address"] == other["address"]:
-            raise ConfigError(where + "address: used twice on this bus")
 
 
 def _section(data, schema, where):

@@ -11,7 +11,7 @@ _MODULES = (
     "journal",
     "mqtt",
     "cbor",
-    "sensors.bme280",
+    "sensors.entries",
     "mqtt_packets",
     "uplink",
     "config",
@@ -26,7 +26,9 @@ _THRESHOLD = 4096
 def start():
     """Run the board until it is stopped."""
     gc.threshold(_THRESHOLD)
-    for name in _MODULES:
+    from trig.sensors import drivers
+
+    for name in drivers("/config.json") + list(_MODULES):
         __import__("trig." + name)
         gc.collect()
     gc.threshold(-1)

@@ -59,8 +59,11 @@ class Guard:
 class Sensor:
     part = "thing"
     channels = (("a", "Cel", -2), ("b", "%RH", -2))
+    limit_ms = 1000
     fail = None
     n = 0
+    def close(self):
+        pass
     async def measure(self, out):
         if self.fail:
             raise self.fail
@@ -89,6 +92,7 @@ app = App(config, KEY, journal, Hardware, Network, None)
 app._guard = Guard()
 sensor = Sensor()
 app._sensors = [sensor]
+app._values = [[0] * len(sensor.channels)]
 clock = app.clock = app.signer._clock = Clock()
 buffer = bytearray(4096)
 

@@ -94,7 +94,7 @@ def _at(config: Any, path: list[Any], value: Any) -> Any:
         (["link_key"], "zz" * 64, "link_key"),
         (["sensors"], [], "sensors"),
         (["sensors", 0], 7, "sensors[0]"),
-        (["sensors", 0, "type"], "sht4x", "sensors[0].type"),
+        (["sensors", 0, "type"], "sht11", "sensors[0].type"),
         (["sensors", 0, "type"], ["bme280"], "sensors[0].type"),
         (["sensors", 0, "address"], 0x75, "sensors[0].address"),
         (["sensors", 0, "name"], "two words", "sensors[0].name"),
