@@ -119,7 +119,7 @@ app = Of(
     clock=Of(seconds=lambda: big, is_set=True, corrections=big),
     journal=Of(next_seq=big, depth=big, dropped=big, damaged=big),
     client=Of(session=big, error=nasty),
-    wifi=Of(signal=lambda: -100),
+    wifi=Of(signal=lambda: -100, ssid=nasty, error=nasty),
     uplink=Of(bad_acks=big),
     reset_cause=77,
     sensor_errors={str(n) + nasty: big for n in range(12)},

@@ -60,6 +60,9 @@ class EmulatedBoard:
         parts: its sensors of all types, in the order of the wiring.
         sensors: those of them that are BME280s.
         secure_element: its ATECC608, None if it has none.
+        station: its Wi-Fi; the networks in reach and the driver's faults may be changed while it is off.
+        hosts: what names it can look up besides those that this machine can: name to IPv4 address. May be changed at
+            any time.
     """
 
     def __init__(self, directory: Path, facts: Facts, clock: WorldClock, weather: Weather, host: Host) -> None:
@@ -70,7 +73,7 @@ class EmulatedBoard:
         self._host = host
         self._console = Console()
         self._output = bytearray()
-        self._station = Station(AccessPoint(facts.ssid, facts.password))
+        self.station = Station(AccessPoint(facts.ssid, facts.password))
         soldered = solder(facts.wiring, self.mac, weather.at, clock.now, time.monotonic)
         self.parts = soldered.parts
         self.sensors = [part for part in self.parts if isinstance(part, Bme280)]
@@ -84,7 +87,7 @@ class EmulatedBoard:
             real_ns=time.time_ns,
             monotonic=time.monotonic,
             nvs=Nvs(directory / _NVS),
-            station=self._station,
+            station=self.station,
             pads=Pads(
                 buses=soldered.buses(),
                 lines=soldered.lines,
@@ -93,7 +96,8 @@ class EmulatedBoard:
                 interrupt=self._edge,
             ),
         )
-        self._network = Network(self._soc.connected)
+        self.hosts: dict[str, str] = {}
+        self._network = Network(self._soc.connected, self.hosts)
         self._once = False  # whether the board is to go off when its process ends, instead of booting again
         self._process: BoardProcess | None = None
         self._life: asyncio.Task[int] | None = None
@@ -356,8 +360,8 @@ class EmulatedBoard:
             if kind == Kind.DEEP_SLEEP:
                 self._fall_asleep(self._soc.deep_sleep(payload))
                 return None
-            if kind == Kind.RESOLVE:
-                return reply(await self._resolve(payload))
+            if kind in (Kind.RESOLVE, Kind.RESOLVE_DATAGRAM):
+                return reply(await self._resolve(kind, payload))
             answer = self._soc.answer(kind, payload)
             if kind == Kind.WATCHDOG_START:
                 self._watch(self._process)
@@ -367,11 +371,12 @@ class EmulatedBoard:
         except (ValueError, struct.error, IndexError):
             return error(22)  # EINVAL
 
-    async def _resolve(self, payload: bytes) -> bytes:
+    async def _resolve(self, kind: Kind, payload: bytes) -> bytes:
         if not self._soc.connected():
             raise HardwareError(_NOT_RESOLVED)
+        route = self._network.route if kind == Kind.RESOLVE else self._network.route_datagrams
         try:
-            port = await self._network.route(payload[2:].decode(), int.from_bytes(payload[:2], "little"))
+            port = await route(payload[2:].decode(), int.from_bytes(payload[:2], "little"))
         except OSError:
             raise HardwareError(_NOT_RESOLVED) from None
         return port.to_bytes(2, "little")
@@ -400,7 +405,7 @@ class EmulatedBoard:
             self._host.loop.call_later(left, self._watch, process)
 
     def _switch_access_point(self, up: bool) -> None:
-        self._station.access_point_switched(up, time.monotonic())
+        self.station.access_point_switched(up, time.monotonic())
         self._network.wake()
 
 

@@ -211,7 +211,7 @@ class Soc:
 
     def _wlan_status(self, _: bytes) -> bytes:
         status = self.station.status(self._monotonic())
-        return struct.pack("<HbB", status, self.station.access_point.rssi, self.station.active)
+        return struct.pack("<HbB", status, self.station.rssi, self.station.active)
 
 
 def _nvs_key(payload: bytes) -> tuple[str, bytes]:

@@ -45,6 +45,7 @@ class Kind(IntEnum):
     WLAN_STATUS = 18
     RESOLVE = 19
     WLAN_RECONNECTS = 20
+    RESOLVE_DATAGRAM = 21
     PIN_SET = 32
     PIN_GET = 33
     PIN_IRQ = 34
