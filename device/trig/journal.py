@@ -2,7 +2,8 @@
 
 A journal is a folder of append-only segment files, ``00000000.seg``, ``00000001.seg`` and so on. Little-endian:
 
-    segment header, 80 bytes   "TRJ1", first seq u32, first unacked seq u32, kid 32, prev 32, crc32 of the rest u32; twice
+    segment header, 80 bytes   "TRJ1", first seq u32, first unacked seq u32, kid 32, prev 32, crc32 of the rest u32;
+                               then the same again
     record                     head, statement, tail
     head or tail, 44 bytes     "TR" or "RT", length u16, seq u32, SHA-256 of the statement 32, crc32 of the rest u32
     ack mark                   a head of length 0, whose seq is the acked one; no tail
@@ -103,6 +104,11 @@ class Journal:
     def depth(self):
         """How many held statements wait for an ack."""
         return self.next_seq - max(self.oldest, self.acked + 1)
+
+    @property
+    def nearly_full(self):
+        """Whether the last segment is in use, so that statements without an ack will soon be dropped."""
+        return len(self._numbers) >= self._max_segments
 
     # -- life
 

@@ -15,6 +15,7 @@ from micropython import const
 
 from trig.mqtt_packets import (
     CONNACK,
+    DISCONNECT_BYTES,
     PINGREQ_BYTES,
     PUBACK,
     PUBLISH,
@@ -303,6 +304,14 @@ class Client:
                     self._break(str(error))
         finally:
             del self._flights[packet_id]
+
+    async def leave(self):
+        """Say goodbye, so that the broker keeps the last will to itself. Cancel ``run`` after it."""
+        if self.up.is_set():
+            try:
+                await self._send(DISCONNECT_BYTES)
+            except (OSError, MqttError, asyncio.TimeoutError):
+                pass
 
     def __aiter__(self):
         return self
