@@ -1,54 +1,31 @@
 """The running board: sensor -> pack -> sign -> journal -> uplink, each step in a task of its own where it has to wait.
 
-``App`` holds the parts and their rules; ``main`` makes it from config.json and the real hardware.
+``App`` holds the parts and their rules; ``trig.start`` makes it from config.json and the real hardware.
 """
 
 import asyncio
 import gc
-import time
 
 from micropython import const
 
 from trig import health, mqtt, uplink
+from trig.batch import Batch
 from trig.clock import Clock
-from trig.config import ConfigError, load
-from trig.crash import Crashes, traceback
+from trig.config import ConfigError
 from trig.guard import WATCHDOG_MS, Guard
 from trig.journal import JournalError
+from trig.keys import SignerError
 from trig.p256 import P256Error
-from trig.senml import Pack, PackFull, SenmlError
+from trig.senml import PackFull, SenmlError
 from trig.sensors import open_sensors
-from trig.signer import JOURNAL, NVS, Signer, open_identity
+from trig.signer import Signer
 from trig.statement import MAX_SIZE
 from trig.wifi import Wifi
 
 _TIMER = const(0)
 _UPLINK_MS = const(120000)
-_RESTART_MS = const(10000)
 
 WILL = '{"online":false}'
-
-
-class Batch:
-    """The readings measured and not yet signed, and the rule for when to sign them."""
-
-    def __init__(self, samples, age_s):
-        """A statement is due after so many samples, or when the oldest of them is so many seconds old."""
-        self.pack = Pack()
-        self.samples = 0
-        self._max_samples = samples
-        self._age_s = age_s
-
-    def clear(self):
-        """Forget what is signed."""
-        self.pack.clear()
-        self.samples = 0
-
-    def due(self, now, urgent):
-        """Whether to sign now: full, too old, or ``urgent`` and not empty. ``now`` is on the clock's count."""
-        if not self.pack.count:
-            return False
-        return urgent or self.samples >= self._max_samples or now - self.pack.first_time >= self._age_s
 
 
 class App:
@@ -56,30 +33,32 @@ class App:
 
     Attributes:
         sensor_errors: failed measurements since start, by the part's name.
-        faults: times that flash refused a statement.
+        faults: times that flash refused a statement or the signer failed.
         lost: readings that found no room because flash went on refusing.
         heap_low: the least free heap seen after a statement was signed, bytes.
         reset_cause: number from ``machine.reset_cause``.
     """
 
-    def __init__(self, config, key, journal, hardware, network, crashes):
+    def __init__(self, config, key, journal, hardware, network, crashes, buffers=None):
         """Put the parts together; ``run`` starts them.
 
         Args:
             config: from trig.config.
-            key, journal: from trig.signer.open_identity.
+            key, journal: from trig.signer.start.
             hardware: the ``machine`` module.
             network: the ``network`` module.
             crashes: trig.crash.Crashes.
+            buffers: two of 4,096 bytes each, from whoever had such large pieces of heap; None makes them here.
 
         Raises:
             ConfigError: link_key or broker.ca cannot be used.
         """
         broker = config["broker"]
+        sign_buffer, send_buffer = buffers or (bytearray(MAX_SIZE), bytearray(MAX_SIZE))
         self._config = config
         self.clock = Clock(hardware.RTC())
         self.journal = journal
-        self.signer = Signer(key, journal, self.clock, bytearray(MAX_SIZE))
+        self.signer = Signer(key, journal, self.clock, sign_buffer)
         self.wifi = Wifi(network.WLAN(network.STA_IF), config["wifi"])
         self.client = mqtt.Client(
             mqtt.tcp(broker["host"], broker["port"], _tls(broker)),
@@ -96,7 +75,7 @@ class App:
         except P256Error:
             raise ConfigError("link_key: not a P-256 public key")
         self.uplink = uplink.Uplink(
-            self.client, journal, self.clock, ack_key, key.kid, config["resend_s"], bytearray(MAX_SIZE)
+            self.client, journal, self.clock, ack_key, key.kid, config["resend_s"], send_buffer
         )
         self.batch = Batch(config["batch"]["samples"], config["batch"]["age_s"])
         self._sensors = open_sensors(config["sensors"], hardware)
@@ -211,6 +190,10 @@ class App:
         except (OSError, JournalError) as error:
             self._refused(error)
             return False
+        except SignerError as error:
+            self.faults += 1
+            self.last_error = "signer: {}".format(error)
+            return False
         return True
 
     def _settle(self):
@@ -281,37 +264,3 @@ def _tls(broker):
             return mqtt.tls_context(file.read())
     except (OSError, ValueError):
         raise ConfigError("broker.ca: {} is not a readable CA certificate (DER)".format(broker["ca"]))
-
-
-def main():
-    """Run the board until Ctrl-C; then sign what is in the batch and end. Any other error ends in a restart."""
-    import os
-    import sys
-
-    import esp32
-    import machine
-    import network
-
-    try:
-        config = load("/config.json")
-        key, journal = open_identity(esp32.NVS(NVS), os.urandom, JOURNAL)
-        app = App(config, key, journal, machine, network, Crashes())
-    except ConfigError as error:
-        print("config.json:", error)
-        return
-    gc.collect()
-    print("board", key.kid.hex(), "next seq", journal.next_seq, "free heap", gc.mem_free())
-    try:
-        asyncio.run(app.run())
-    except KeyboardInterrupt:
-        app.stop()
-        print("stopped, next seq", journal.next_seq)
-    except Exception as error:
-        # Nobody is there to read it on a roof: keep the readings, give a person at the cable time for Ctrl-C, restart.
-        sys.print_exception(error)
-        try:
-            app.stop()
-            app.record(traceback(error))
-        finally:
-            time.sleep_ms(_RESTART_MS)
-            machine.reset()

@@ -8,8 +8,6 @@ import os
 
 from micropython import const
 
-from trig.sensors import entries
-
 VERSION = const(1)
 _MAX_FILE = const(8192)
 _MAX_WIFI = const(8)
@@ -26,6 +24,13 @@ _BROKER = {
     "keepalive_s": (int, 5, 3600, 60),
 }
 _BATCH = {"samples": (int, 1, 255, 6), "age_s": (int, 1, 604800, 21600)}
+_SECURE_ELEMENT = {
+    "i2c": (int, 0, 1, 0),
+    "scl": (int, 0, 48),
+    "sda": (int, 0, 48),
+    "address": (int, 0x08, 0x77, 0x60),
+    "slot": (int, 0, 15, 0),
+}
 _ROOT = {
     "version": (int, 1, VERSION),
     "wifi": (list, 1, _MAX_WIFI),
@@ -35,6 +40,7 @@ _ROOT = {
     "sample_s": (int, 1, 86400, 3600),
     "batch": (dict, 0, 8, {}),
     "resend_s": (int, 1, 86400, 30),
+    "secure_element": (dict, 0, 8, None),
 }
 
 
@@ -67,17 +73,39 @@ def check(data):
     root["wifi"] = [_section(item, _WIFI, "wifi[{}].".format(i)) for i, item in enumerate(root["wifi"])]
     root["broker"] = broker = _section(root["broker"], _BROKER, "broker.")
     root["batch"] = _section(root["batch"], _BATCH, "batch.")
+    # Here and not above, so that who has read the configuration can forget the sensors' schemas: they are large.
+    from trig.sensors import entries
+
     root["sensors"] = entries.check(root["sensors"], _section, ConfigError)
     for i, network in enumerate(root["wifi"]):
         if 0 < len(network["password"]) < 8:
             raise ConfigError("wifi[{}].password: want 8 to 64 characters, or none for an open network".format(i))
     if broker["tls"] and not broker["ca"]:
         raise ConfigError("broker.ca: want the file of the CA certificate (DER), because broker.tls is true")
+    if root["secure_element"] is not None:
+        root["secure_element"] = chip = secure_element(root)
+        for sensor in root["sensors"]:
+            _check_bus(chip, sensor)
     try:
         root["link_key"] = bytes.fromhex(root["link_key"])
     except ValueError:
         raise ConfigError("link_key: want 128 hex digits")
     return root
+
+
+def secure_element(data):
+    """Check the ``secure_element`` of a decoded configuration alone; None if there is none. Raises ConfigError."""
+    if not isinstance(data, dict) or data.get("secure_element") is None:
+        return None
+    return _section(data["secure_element"], _SECURE_ELEMENT, "secure_element.")
+
+
+def _check_bus(chip, sensor):
+    if sensor.get("i2c") == chip["i2c"]:
+        if (sensor["scl"], sensor["sda"]) != (chip["scl"], chip["sda"]):
+            raise ConfigError("secure_element.i2c: a sensor uses it with other pins")
+        if sensor.get("address") == chip["address"]:
+            raise ConfigError("secure_element.address: a sensor has it on this bus")
 
 
 def _section(data, schema, where):

@@ -1,37 +1,109 @@
-"""What the loader calls. Brings the modules in one by one, the largest first, and clears up after each.
+"""What the loader calls. Brings the modules in one by one, clears up after each, and runs the board.
 
 To compile a module takes a multiple of what it leaves, and what it leaves lies wherever there was room: brought in by
-each other's import statements, they leave a heap with much room and no large piece of it.
+each other's import statements, they leave a heap with much room and no large piece of it. What is needed only to start,
+the checks of the configuration and of the signer, goes before the rest comes.
 """
 
 import gc
+import sys
+import time
 
-_MODULES = (
-    "p256",
-    "journal",
-    "mqtt",
-    "cbor",
-    "sensors.entries",
-    "mqtt_packets",
-    "uplink",
-    "config",
-    "senml",
-    "signer",
-    "wifi",
-    "app",
-)
-_THRESHOLD = 4096
+from micropython import const
+
+_FIRST = ("p256", "journal", "sensors.entries", "config")
+_CHIP = ("atecc608", "chip_keys")
+_MODULES = ("mqtt", "wifi", "app")
+
+_THRESHOLD = const(4096)  # bytes between two collections while a module is compiled
+_BUFFER = const(4096)
+_RESTART_MS = const(10000)
 
 
 def start():
-    """Run the board until it is stopped."""
-    gc.threshold(_THRESHOLD)
-    from trig.sensors import drivers
+    """Run the board until Ctrl-C; then sign what is in the batch and end. Most other errors end in a restart.
 
-    for name in drivers("/config.json") + list(_MODULES):
+    Raises:
+        trig.keys.SignerError: the board's key cannot be used; the loader keeps the reason, pauses and tries again.
+        OSError: flash or NVS cannot be read; likewise.
+    """
+    gc.threshold(_THRESHOLD)
+    # The application's buffers, taken while there are pieces of that size.
+    buffers = bytearray(_BUFFER), bytearray(_BUFFER)
+    _load(_FIRST)
+    from trig.config import ConfigError
+
+    try:
+        config = _config()
+        key, journal = _identity(config["secure_element"])
+        from trig.sensors import drivers
+
+        _load(drivers("/config.json"))
+        _load(_MODULES)
+        gc.threshold(-1)
+        app = _app(config, key, journal, buffers)
+    except ConfigError as error:
+        print("config.json:", error)
+        return
+    gc.collect()
+    print("board", key.kid.hex(), "next seq", journal.next_seq, "free heap", gc.mem_free())
+    _run(app)
+
+
+def _load(names):
+    for name in names:
         __import__("trig." + name)
         gc.collect()
-    gc.threshold(-1)
-    from trig.app import main
 
-    main()
+
+def _config():
+    from trig import sensors
+    from trig.config import load
+
+    try:
+        return load("/config.json")
+    finally:
+        # The sensors' schemas are large, and have served.
+        del sys.modules["trig.sensors.entries"], sensors.entries
+        gc.collect()
+
+
+def _identity(settings):
+    from trig import signer
+
+    if settings is not None:
+        _load(_CHIP)
+    return signer.start(settings)
+
+
+def _app(config, key, journal, buffers):
+    import machine
+    import network
+
+    from trig.app import App
+    from trig.crash import Crashes
+
+    return App(config, key, journal, machine, network, Crashes(), buffers)
+
+
+def _run(app):
+    import asyncio
+
+    try:
+        asyncio.run(app.run())
+    except KeyboardInterrupt:
+        app.stop()
+        print("stopped, next seq", app.journal.next_seq)
+    except Exception as error:
+        # Nobody is there to read it on a roof: keep the readings, give a person at the cable time for Ctrl-C, restart.
+        import machine
+
+        from trig.crash import traceback
+
+        sys.print_exception(error)
+        try:
+            app.stop()
+            app.record(traceback(error))
+        finally:
+            time.sleep_ms(_RESTART_MS)
+            machine.reset()

@@ -21,6 +21,7 @@ GOOD: dict[str, Any] = {
     "sample_s": 3600,
     "batch": {"samples": 6, "age_s": 21600},
     "resend_s": 30,
+    "secure_element": {"i2c": 0, "scl": 22, "sda": 21, "address": 96, "slot": 0},
 }
 
 _SETUP = """
@@ -57,6 +58,9 @@ def test_defaults(board: BoardProcess) -> None:
     }
     full = _check(board, short)
     assert full["broker"]["port"] == 8883 and full["broker"]["tls"] is True
+    assert full["secure_element"] is None
+    short["secure_element"] = {"scl": 22, "sda": 21}
+    assert _check(board, short)["secure_element"] == GOOD["secure_element"]
     assert full["sample_s"] == 3600 and full["batch"] == {"samples": 6, "age_s": 21600}
 
 
@@ -83,6 +87,13 @@ def _at(config: Any, path: list[Any], value: Any) -> Any:
         (["wifi", 0, "ssid"], 5, "wifi[0].ssid"),
         (["wifi", 0, "password"], "short", "wifi[0].password"),
         (["broker"], ..., "broker: missing"),
+        (["secure_element"], None, "secure_element: want an object"),
+        (["secure_element", "scl"], ..., "secure_element.scl: missing"),
+        (["secure_element", "scl"], 23, "secure_element.i2c: a sensor uses it with other pins"),
+        (["secure_element", "address"], 118, "secure_element.address: a sensor has it on this bus"),
+        (["secure_element", "address"], 128, "secure_element.address"),
+        (["secure_element", "slot"], 16, "secure_element.slot"),
+        (["secure_element", "key"], 1, "secure_element.key: no such field"),
         (["broker", "port"], 0, "broker.port"),
         (["broker", "port"], 65536, "broker.port"),
         (["broker", "port"], True, "broker.port"),

@@ -34,7 +34,8 @@ app.WATCHDOG_MS = 1000
 print("reset cause", machine.reset_cause())
 if machine.reset_cause() == machine.PWRON_RESET:
     exec(%r)
-    app.main()
+    from trig.start import start
+    start()
 import trig.crash
 trig.crash.show()
 print("end")
