@@ -15,7 +15,7 @@ from trig.config import ConfigError
 from trig.guard import WATCHDOG_MS, Guard
 from trig.journal import JournalError
 from trig.keys import SignerError
-from trig.p256 import P256Error
+from trig.p256 import P256Error, point
 from trig.senml import PackFull, SenmlError
 from trig.sensors import open_sensors
 from trig.signer import Signer
@@ -70,12 +70,19 @@ class App:
             will=WILL,
             topics=(uplink.ack_topic(key.kid),),
         )
+        link_key = config["link_key"]
         try:
-            ack_key = self.signer.ack_key(config["link_key"])
+            point(link_key[:32], link_key[32:])
         except P256Error:
             raise ConfigError("link_key: not a P-256 public key")
         self.uplink = uplink.Uplink(
-            self.client, journal, self.clock, ack_key, key.kid, config["resend_s"], send_buffer
+            self.client,
+            journal,
+            self.clock,
+            lambda: self.signer.ack_key(link_key),
+            key.kid,
+            config["resend_s"],
+            send_buffer,
         )
         self.batch = Batch(config["batch"]["samples"], config["batch"]["age_s"])
         self._sensors = open_sensors(config["sensors"], hardware)
@@ -239,12 +246,18 @@ class App:
         )
         await asyncio.gather(
             self._guard.run(),
+            health.report(self.client, uplink.health_topic(self.signer.kid), lambda: health.gather(self), self.crashes),
+            *self.link(self._uplink_moved, self._arm),
+            self._sample_forever(),
+        )
+
+    def link(self, moved, clock_moved):
+        """What keeps the board in touch with its gateway, as coroutines; ``moved`` and ``clock_moved`` as in Uplink."""
+        return (
             self.wifi.run(self.client.hurry),
             self.client.run(),
-            health.report(self.client, uplink.health_topic(self.signer.kid), lambda: health.gather(self), self.crashes),
-            self.uplink.send(self._uplink_moved),
-            self.uplink.receive(self._arm),
-            self._sample_forever(),
+            self.uplink.send(moved),
+            self.uplink.receive(clock_moved),
         )
 
     def _uplink_moved(self):

@@ -24,6 +24,8 @@ _BROKER = {
     "keepalive_s": (int, 5, 3600, 60),
 }
 _BATCH = {"samples": (int, 1, 255, 6), "age_s": (int, 1, 604800, 21600)}
+_BATTERY = {"connect_every": (int, 1, 1000, 6), "awake_s": (int, 10, 600, 60)}
+_BATTERY_SAMPLE_S = const(10)
 _SECURE_ELEMENT = {
     "i2c": (int, 0, 1, 0),
     "scl": (int, 0, 48),
@@ -40,6 +42,7 @@ _ROOT = {
     "sample_s": (int, 1, 86400, 3600),
     "batch": (dict, 0, 8, {}),
     "resend_s": (int, 1, 86400, 30),
+    "battery": (dict, 0, 4, None),
     "secure_element": (dict, 0, 8, None),
 }
 
@@ -77,6 +80,15 @@ def check(data):
     from trig.sensors import entries
 
     root["sensors"] = entries.check(root["sensors"], _section, ConfigError)
+    if root["battery"] is not None:
+        root["battery"] = _section(root["battery"], _BATTERY, "battery.")
+        if "batch" in data:
+            raise ConfigError("batch: not with battery, where each sample is signed when it is taken")
+        if root["sample_s"] < _BATTERY_SAMPLE_S:
+            raise ConfigError("sample_s: want at least {} with battery".format(_BATTERY_SAMPLE_S))
+        for i, sensor in enumerate(root["sensors"]):
+            if sensor["type"] == "pulse":
+                raise ConfigError("sensors[{}].type: a pulse counter does not count in deep sleep".format(i))
     for i, network in enumerate(root["wifi"]):
         if 0 < len(network["password"]) < 8:
             raise ConfigError("wifi[{}].password: want 8 to 64 characters, or none for an open network".format(i))

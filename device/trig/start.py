@@ -39,7 +39,7 @@ def start():
         from trig.sensors import drivers
 
         _load(drivers("/config.json"))
-        _load(_MODULES)
+        _load(_MODULES if config["battery"] is None else _MODULES[:-1] + ("battery", "app"))
         gc.threshold(-1)
         app = _app(config, key, journal, buffers)
     except ConfigError as error:
@@ -47,7 +47,7 @@ def start():
         return
     gc.collect()
     print("board", key.kid.hex(), "next seq", journal.next_seq, "free heap", gc.mem_free())
-    _run(app)
+    _run(app, config)
 
 
 def _load(names):
@@ -86,11 +86,19 @@ def _app(config, key, journal, buffers):
     return App(config, key, journal, machine, network, Crashes(), buffers)
 
 
-def _run(app):
+def _run(app, config):
     import asyncio
 
     try:
-        asyncio.run(app.run())
+        if config["battery"] is None:
+            asyncio.run(app.run())
+        else:
+            import machine
+            import network
+
+            from trig import battery
+
+            battery.run(app, machine, network.WLAN(network.STA_IF), config["battery"], config["sample_s"])
     except KeyboardInterrupt:
         app.stop()
         print("stopped, next seq", app.journal.next_seq)

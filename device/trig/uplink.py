@@ -123,7 +123,8 @@ class Uplink:
         Args:
             client: trig.mqtt.Client, subscribed to ``ack_topic(kid)``.
             journal, clock: of this board.
-            ack_key: 32 bytes, from Signer.ack_key.
+            ack_key: function that returns the 32 bytes of Signer.ack_key; called with the first message, for it costs
+                as much as several signatures and a board on batteries seldom connects.
             kid: the board id, 32 bytes.
             resend_s: how long to wait for an ack.
             buffer: at least 4,096 bytes of its own.
@@ -131,7 +132,8 @@ class Uplink:
         self._client = client
         self._journal = journal
         self._clock = clock
-        self._ack_key = ack_key
+        self._make_ack_key = ack_key
+        self._ack_key = None
         self._topic = statement_topic(kid)
         self._ack_topic = ack_topic(kid)
         self._window = Window(resend_s * 1000)
@@ -190,6 +192,8 @@ class Uplink:
 
     def take(self, data):
         """Act on one message from the ack topic; return whether it set the clock. What is not news changes nothing."""
+        if self._ack_key is None:
+            self._ack_key = self._make_ack_key()
         try:
             seq, time_ms = open_ack(self._ack_key, data)
         except AckError:

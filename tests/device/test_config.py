@@ -45,7 +45,25 @@ def _check(board: BoardProcess, config: Any) -> Any:
 
 
 def test_good_configuration_is_returned_as_it_is(board: BoardProcess) -> None:
-    assert _check(board, GOOD) == GOOD
+    assert _check(board, GOOD) == {**GOOD, "battery": None}
+
+
+def test_battery_mode_has_no_batch(board: BoardProcess) -> None:
+    config = {**GOOD, "battery": {}}
+    with pytest.raises(BoardError, match="^ConfigError: batch: "):
+        _check(board, config)
+    del config["batch"]
+    assert _check(board, config)["battery"] == {"connect_every": 6, "awake_s": 60}
+    for wrong, field in (
+        ({"battery": {"connect_every": 0}}, "battery.connect_every"),
+        ({"battery": {"awake_s": 1000}}, "battery.awake_s"),
+        ({"battery": {"sleep": 1}}, "battery.sleep"),
+        ({"battery": 6}, "battery"),
+        ({"sample_s": 9}, "sample_s"),
+        ({"sensors": [{"type": "pulse", "pin": 4, "quantity": "rain", "unit": "m"}]}, "sensors.0..type"),
+    ):
+        with pytest.raises(BoardError, match=f"^ConfigError: {field}: "):
+            _check(board, {**config, **wrong})
 
 
 def test_defaults(board: BoardProcess) -> None:
