@@ -90,7 +90,7 @@ class Gateway:
 
 
 class World:
-    def __init__(self, directory: Path, port: int, **changes: Any) -> None:
+    def __init__(self, directory: Path, port: int, *, heap: str = "160k", **changes: Any) -> None:
         weather = Weather.load(station="JFK")
         self.clock = WorldClock(int(weather.first) + 86400, time.time(), SPEED)
         numbers = LINK.public_key().public_numbers()
@@ -105,7 +105,7 @@ class World:
             "resend_s": 2,
             **changes,
         }
-        self.board = EmulatedBoard.create(directory / "board", config, self.clock, weather)
+        self.board = EmulatedBoard.create(directory / "board", config, self.clock, weather, heap)
         self.public = json.loads(self.board.exec("import trig.enroll; trig.enroll.show()"))
         self.key = PublicKey(bytes.fromhex(self.public["x"]), bytes.fromhex(self.public["y"]))
         self.gateway = Gateway(port, self.clock, self.key)

@@ -12,6 +12,11 @@ from trig.sensors import Sensor, SensorError, prefixed
 _SAMPLES = const(32)
 
 
+def open_sensor(entry, machine, bus):
+    """Return the sensor for its checked entry in config.json."""
+    return Analog(machine.ADC(machine.Pin(entry["pin"]), atten=machine.ADC.ATTN_11DB), entry)
+
+
 class Line:
     """The straight line through two points."""
 

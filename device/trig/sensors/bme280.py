@@ -38,6 +38,11 @@ _SKIPPED_20 = const(0x80000)  # what the data registers hold if a quantity was n
 _SKIPPED_16 = const(0x8000)
 
 
+def open_sensor(entry, machine, bus):
+    """Return the sensor for its checked entry in config.json."""
+    return Bme280(bus, entry["address"], entry["name"])
+
+
 class Calibration:
     """The part's trimming words (section 4.2.2, table 16)."""
 

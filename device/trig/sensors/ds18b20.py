@@ -26,6 +26,13 @@ _CONVERT_MS = const(760)  # 750 ms at most
 _SIXTEENTH = const(625)  # in 0.0001 degrees
 
 
+def open_sensor(entry, machine, bus):
+    """Return the sensor for its checked entry in config.json."""
+    from onewire import OneWire
+
+    return Ds18b20(OneWire(machine.Pin(entry["pin"])), bytes.fromhex(entry["rom"]), entry["name"], entry["pin"])
+
+
 def scan(pin):
     """Return the ROM codes of the DS18B20s on a pin, as text for ``config.json``'s ``rom``."""
     from machine import Pin

@@ -11,12 +11,21 @@ from micropython import const
 
 from trig.sensors import Sensor, SensorError, prefixed
 
-BAUD = const(9600)
+_BAUD = const(9600)
 _FRAME = const(32)
 _WAKE = b"BM\xe4\0\1\1\x74"
 _SLEEP = b"BM\xe4\0\0\1\x73"
 _FRAME_MS = const(5000)  # it sends every 200 to 2,300 ms
 _POLL_MS = const(50)
+
+
+def open_sensor(entry, machine, bus):
+    """Return the sensor for its checked entry in config.json."""
+    pins = {"rx": machine.Pin(entry["rx"])}
+    if entry["tx"] >= 0:
+        pins["tx"] = machine.Pin(entry["tx"])
+    uart = machine.UART(entry["uart"], _BAUD, rxbuf=256, timeout=0, **pins)
+    return Pms5003(uart, entry["name"], entry["rx"], entry["warm_up_s"] if "tx" in pins else 0)
 
 
 class FrameReader:

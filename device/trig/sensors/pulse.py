@@ -23,6 +23,13 @@ _UNITS = const(4)  # an ESP32 has eight
 _FILTER_NS = const(12000)  # the longest that the chip's filter has
 
 
+def open_sensor(entry, machine, bus):
+    """Return the sensor for its checked entry in config.json."""
+    import esp32
+
+    return PulseCounter(source(machine, entry["pin"], entry["debounce_ms"]), esp32.NVS("pulse"), entry)
+
+
 class HardwareSource:
     """Counts in the chip's pulse counter, which loses nothing however busy the board is, but does not debounce."""
 

@@ -29,6 +29,11 @@ _PERIOD_LOW_POWER_MS = const(33000)  # about 30 s
 _START_MS = const(1000)
 
 
+def open_sensor(entry, machine, bus):
+    """Return the sensor for its checked entry in config.json."""
+    return Scd4x(bus, entry["name"], entry["low_power"], entry["altitude_m"])
+
+
 class Scd4x(Sensor):
     """One SCD40 or SCD41 on an I2C bus; the shape is that of ``trig.sensors``."""
 

@@ -14,6 +14,11 @@ _MEASURE = b"\xfd"  # high repeatability
 _MEASURE_MS = const(10)  # 8.3 ms at most
 
 
+def open_sensor(entry, machine, bus):
+    """Return the sensor for its checked entry in config.json."""
+    return Sht4x(bus, entry["address"], entry["name"])
+
+
 class Sht4x(Sensor):
     """One SHT4x on an I2C bus; the shape is that of ``trig.sensors``."""
 
