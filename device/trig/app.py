@@ -5,6 +5,7 @@
 
 import asyncio
 import gc
+from os import urandom
 
 from micropython import const
 
@@ -60,8 +61,15 @@ class App:
         self.journal = journal
         self.signer = Signer(key, journal, self.clock, sign_buffer)
         self.wifi = Wifi(network.WLAN(network.STA_IF), config["wifi"])
+        open_stream = mqtt.tcp(broker["host"], broker["port"], _tls(broker))
+        self.ntp = None
+        if config["ntp"]["host"]:
+            from trig.ntp import Ntp  # 4 KB of heap that a board without it need not spend
+
+            self.ntp = Ntp(config["ntp"]["host"], config["ntp"]["port"], self.clock, urandom)
+            open_stream = self.ntp.before(open_stream)
         self.client = mqtt.Client(
-            mqtt.tcp(broker["host"], broker["port"], _tls(broker)),
+            open_stream,
             key.kid.hex(),
             user=key.kid.hex(),
             password=broker["password"],
@@ -253,12 +261,22 @@ class App:
 
     def link(self, moved, clock_moved):
         """What keeps the board in touch with its gateway, as coroutines; ``moved`` and ``clock_moved`` as in Uplink."""
+
+        def told():
+            clock_moved()
+            self.client.hurry()  # TLS may have been waiting for the time
+
         return (
-            self.wifi.run(self.client.hurry),
+            self.wifi.run(self._joined),
             self.client.run(),
             self.uplink.send(moved),
             self.uplink.receive(clock_moved),
-        )
+        ) + ((self.ntp.run(told),) if self.ntp else ())
+
+    def _joined(self):
+        if self.ntp:
+            self.ntp.joined()
+        self.client.hurry()
 
     def _uplink_moved(self):
         self._guard.moved("uplink")

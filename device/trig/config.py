@@ -23,6 +23,7 @@ _BROKER = {
     "password": (str, 0, 128, ""),
     "keepalive_s": (int, 5, 3600, 60),
 }
+_NTP = {"host": (str, 0, 255, ""), "port": (int, 1, 65535, 123)}
 _BATCH = {"samples": (int, 1, 255, 6), "age_s": (int, 1, 604800, 21600)}
 _BATTERY = {"connect_every": (int, 1, 1000, 6), "awake_s": (int, 10, 600, 60)}
 _BATTERY_SAMPLE_S = const(10)
@@ -37,6 +38,7 @@ _ROOT = {
     "version": (int, 1, VERSION),
     "wifi": (list, 1, _MAX_WIFI),
     "broker": (dict, 0, 16),
+    "ntp": (dict, 0, 8, {}),
     "link_key": (str, 128, 128),
     "sensors": (list, 1, _MAX_SENSORS),
     "sample_s": (int, 1, 86400, 3600),
@@ -75,6 +77,7 @@ def check(data):
     root = _section(data, _ROOT, "")
     root["wifi"] = [_section(item, _WIFI, "wifi[{}].".format(i)) for i, item in enumerate(root["wifi"])]
     root["broker"] = broker = _section(root["broker"], _BROKER, "broker.")
+    root["ntp"] = _section(root["ntp"], _NTP, "ntp.")
     root["batch"] = _section(root["batch"], _BATCH, "batch.")
     # Here and not above, so that who has read the configuration can forget the sensors' schemas: they are large.
     from trig.sensors import entries

@@ -13,7 +13,7 @@ from micropython import const
 from trig import __version__
 from trig.mqtt_packets import MqttError
 
-MAX_SIZE = const(2048)
+MAX_SIZE = const(2560)
 _PERIOD_MS = const(300000)
 _PUBLISH_MS = const(30000)
 _MAX_TEXT = const(120)
@@ -25,7 +25,7 @@ _MAX_PARTS = const(8)
 _CAUSES = ("unknown", "power_on", "hard", "watchdog", "deep_sleep", "soft")
 
 # What gives way, in this order, should all fields together be too long.
-_OPTIONAL = ("crash", "sensor_errors", "last_error", "link_error", "wifi_error")
+_OPTIONAL = ("crash", "sensor_errors", "last_error", "link_error", "wifi_error", "ntp_error")
 
 
 def plain(text, limit=_MAX_TEXT):
@@ -46,7 +46,10 @@ def gather(app):
         "uptime_s": clock.seconds(),
         "reset_cause": _CAUSES[cause] if 0 <= cause < len(_CAUSES) else _CAUSES[0],
         "clock_set": clock.is_set,
+        "clock_source": clock.source,
+        "clock_error_s": clock.error_s,
         "clock_corrections": clock.corrections,
+        "clock_refused": clock.refused,
         "heap_free": gc.mem_free(),
         "heap_low": app.heap_low,
         "next_seq": journal.next_seq,
@@ -61,6 +64,7 @@ def gather(app):
         "ssid": app.wifi.ssid and plain(app.wifi.ssid),
         "rssi": app.wifi.signal(),
         "wifi_error": plain(app.wifi.error),
+        "ntp_error": plain(app.ntp.error) if app.ntp else "",
         "connections": client.session,
         "link_error": plain(client.error),
         "crashes": app.crashes.count,
@@ -73,7 +77,7 @@ def gather(app):
 
 
 def encode(fields):
-    """``fields`` as JSON, at most 2,048 bytes; what has to give way for that leaves ``"cut": true``."""
+    """``fields`` as JSON, at most 2,560 bytes; what has to give way for that leaves ``"cut": true``."""
     data = json.dumps(fields, separators=(",", ":")).encode()
     for name in _OPTIONAL:
         if len(data) <= MAX_SIZE:

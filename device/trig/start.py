@@ -13,7 +13,7 @@ from micropython import const
 
 _FIRST = ("p256", "journal", "sensors.entries", "config")
 _CHIP = ("atecc608", "chip_keys")
-_MODULES = ("mqtt", "wifi", "app")
+_MODULES = ("mqtt", "wifi", "crash", "app")
 
 _THRESHOLD = const(4096)  # bytes between two collections while a module is compiled
 _BUFFER = const(4096)
@@ -39,6 +39,8 @@ def start():
         from trig.sensors import drivers
 
         _load(drivers("/config.json"))
+        if config["ntp"]["host"]:
+            _load(("ntp",))
         _load(_MODULES if config["battery"] is None else _MODULES[:-1] + ("battery", "app"))
         gc.threshold(-1)
         app = _app(config, key, journal, buffers)

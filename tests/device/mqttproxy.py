@@ -9,7 +9,7 @@ from typing import Self
 
 
 class Proxy:
-    """Carries connections to `target`, a port of this machine.
+    """Carries connections from `address` to `target`, a port of this machine.
 
     Attributes:
         port: where it listens.
@@ -20,14 +20,14 @@ class Proxy:
         connections: how many there have been.
     """
 
-    def __init__(self, target: int) -> None:
+    def __init__(self, target: int, address: tuple[str, int] = ("127.0.0.1", 0)) -> None:
         self.target = target
         self.silent = threading.Event()
         self.swallow: set[int] = set()
         self.packets: list[tuple[int, bytes]] = []
         self.connections = 0
         self._open: list[socket.socket] = []
-        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._listener = socket.create_server(address)
         self.port: int = self._listener.getsockname()[1]
         threading.Thread(target=self._serve, daemon=True).start()
 

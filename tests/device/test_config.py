@@ -16,6 +16,7 @@ GOOD: dict[str, Any] = {
     "version": 1,
     "wifi": [{"ssid": "home", "password": "secret-enough"}],
     "broker": {"host": "10.0.0.2", "port": 8883, "tls": True, "ca": "/ca.der", "password": "", "keepalive_s": 60},
+    "ntp": {"host": "ntp.example", "port": 123},
     "link_key": "ab" * 64,
     "sensors": [{"type": "bme280", "name": "", "i2c": 0, "scl": 22, "sda": 21, "address": 118}],
     "sample_s": 3600,

@@ -116,7 +116,8 @@ big = 2**31
 ring = Crashes(RING)
 ring.record(nasty, big, big)
 app = Of(
-    clock=Of(seconds=lambda: big, is_set=True, corrections=big),
+    clock=Of(seconds=lambda: big, is_set=True, corrections=big, refused=big, error_s=-big, source="ack"),
+    ntp=Of(error=nasty),
     journal=Of(next_seq=big, depth=big, dropped=big, damaged=big),
     client=Of(session=big, error=nasty),
     wifi=Of(signal=lambda: -100, ssid=nasty, error=nasty),
@@ -134,7 +135,7 @@ assert fields["cut"] and "crash" not in fields and fields["link_error"]
 """
     )
     report = json.loads(printed)
-    assert len(printed) <= 2048
+    assert len(printed.strip()) <= 2560
     assert report["crash"]["text"] and len(report["sensor_errors"]) == 8 and report["reset_cause"] == "unknown"
     assert "cut" not in report
 
