@@ -84,6 +84,10 @@ def check(data):
 
     root["sensors"] = entries.check(root["sensors"], _section, ConfigError)
     if root["battery"] is not None:
+        for i, sensor in enumerate(root["sensors"]):
+            if sensor["type"] == "pulse":
+                raise ConfigError("sensors[{}].type: no pulse with battery, nobody counts while it sleeps".format(i))
+    if root["battery"] is not None:
         root["battery"] = _section(root["battery"], _BATTERY, "battery.")
         if "batch" in data:
             raise ConfigError("batch: not with battery, where each sample is signed when it is taken")

@@ -101,13 +101,13 @@ def _fault(entry):
             if text[i] not in _CHARACTERS or (i == 0 and text[i] in "-:._"):
                 return field + ": want letters, digits and - : . _, a letter or digit first"
     kind = entry["type"]
+    if kind == "pulse" and entry["quantity"] == "count":
+        return "quantity: count is there already"
     if kind in ("analog", "pulse") and (entry["quantity"] or entry["unit"]):
         if not entry["quantity"]:
             return "quantity: want a name, because unit is there"
         if " " in entry["unit"] or " {} ".format(entry["unit"]) not in _UNITS:
             return "unit: want a primary SenML unit, such as m, J, m3, V or count"
-    if kind == "pulse" and entry["quantity"] == "count":
-        return "quantity: count is there already"
     if kind == "analog":
         if entry["high_mv"] <= entry["low_mv"]:
             return "high_mv: want more than low_mv"
