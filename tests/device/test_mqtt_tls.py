@@ -24,7 +24,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from mqttboard import MqttBoard
 from paho.mqtt.enums import CallbackAPIVersion
 
-ACL = Path(__file__).parents[2] / "docs" / "mosquitto" / "acl"
+SHIPPED = Path(__file__).parents[2] / "docs" / "mosquitto"
 NOW = datetime.now(UTC)
 A, B = "aa" * 32, "bb" * 32
 
@@ -148,9 +148,7 @@ def test_broker_with_a_renewed_certificate_is_let_in_again(tmp_path: Path) -> No
 # -- passwords and the access list
 
 
-@contextmanager
-def guarded_broker(directory: Path) -> Iterator[RunningBroker]:
-    """Mosquitto with the shipped access list and a password for each: the user's name in capitals."""
+def password_file(directory: Path) -> Path:
     tool = shutil.which("mosquitto_passwd", path="/usr/bin:/usr/sbin")
     if MOSQUITTO is None or tool is None:
         pytest.skip("Mosquitto is not installed (apt-get install mosquitto)")
@@ -158,7 +156,14 @@ def guarded_broker(directory: Path) -> Iterator[RunningBroker]:
     passwords.write_text("".join(f"{user}:{user.upper()}\n" for user in (A, B, "gateway", "owner")))
     passwords.chmod(0o644)
     subprocess.run([tool, "-U", str(passwords)], check=True)
-    running = make_mosquitto(directory, f"password_file {passwords}\nacl_file {ACL}\n")
+    return passwords
+
+
+@contextmanager
+def guarded_broker(directory: Path) -> Iterator[RunningBroker]:
+    """Mosquitto with the shipped access list and a password for each: the user's name in capitals."""
+    passwords = password_file(directory)
+    running = make_mosquitto(directory, f"password_file {passwords}\nacl_file {SHIPPED / 'acl'}\n")
     config = directory / "mosquitto.conf"
     config.write_text(config.read_text().replace("allow_anonymous true", "allow_anonymous false"))
     running.start()
@@ -245,6 +250,33 @@ def test_board_works_under_the_access_list(tmp_path: Path) -> None:
                 time.sleep(0.01)
             assert (f"trig/1/{A}/s", b"statement") in gateway.got
         gateway.close()
+
+
+def test_board_works_with_the_shipped_configuration(tmp_path: Path) -> None:
+    """TLS, passwords and access list at once, from docs/mosquitto/mosquitto.conf with nothing changed but the paths."""
+    certificate(tmp_path, "server", "localhost", certificate(tmp_path, "authority"))
+    running = make_mosquitto(tmp_path)
+    text = (SHIPPED / "mosquitto.conf").read_text()
+    for shipped, here in (
+        ("listener 8883\n", f"listener {running.port} 127.0.0.1\n"),
+        ("/etc/mosquitto/certs", str(tmp_path)),
+        ("/etc/mosquitto/trigpoint.passwd", str(password_file(tmp_path))),
+        ("/etc/mosquitto/trigpoint.acl", str(SHIPPED / "acl")),
+        ("persistence true\n", f"persistence true\npersistence_location {tmp_path}/sessions/\nuser root\n"),
+    ):
+        assert shipped in text
+        text = text.replace(shipped, here)
+    (tmp_path / "mosquitto.conf").write_text(text)
+    running.start()
+    try:
+        ca = str(tmp_path / "authority.der")
+        with MqttBoard(
+            running.port, host="localhost", ca=ca, client_id=A, user=A, password=A.upper(), topics=[f"trig/1/{A}/a"]
+        ) as board:
+            board.expect("up", 1)
+            board.publish(f"trig/1/{A}/s", bytes(4096), count=3)
+    finally:
+        running.stop()
 
 
 def test_wrong_password_is_named(tmp_path: Path) -> None:
