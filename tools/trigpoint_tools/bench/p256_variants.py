@@ -53,10 +53,10 @@ print(json.dumps(rounds))
 """
 
 # Montgomery multiplication modulo p with R = 2^256, in 16 limbs of 16 bits. Products are taken apart into halves of 16
-# bits before they are added up, so that no sum leaves 23 bits, and nothing is ever negative: what viper reads from memory
-# has a sign on a board, where its integers have 32 bits, and none on a PC with its 64. p is -1 modulo 2^16, so the factor
-# m of each reduction step is the lowest limb itself; m p = m 2^256 - m 2^224 + m 2^192 + m 2^96 - m, where the first two
-# together are m (2^16 - 1) (2^16 + 1) 2^224.
+# bits before they are added up, so that no sum leaves 23 bits, and nothing is ever negative: what viper reads from
+# memory has a sign on a board, where its integers have 32 bits, and none on a PC with its 64. p is -1 modulo 2^16, so
+# the factor m of each reduction step is the lowest limb itself; m p = m 2^256 - m 2^224 + m 2^192 + m 2^96 - m, where
+# the first two together are m (2^16 - 1) (2^16 + 1) 2^224.
 _VIPER = """
 import json, time, micropython
 
