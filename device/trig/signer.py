@@ -36,28 +36,14 @@ def start(settings):
         trig.keys.SignerError: names the signer and says what is wrong; the board must not sign.
         OSError: flash or NVS cannot be read; nothing was replaced.
     """
-    import os
-
     import esp32
-    import machine
-    import network
 
     # What is needed only once is compiled here, with the heap often cleared up so as to leave large pieces, and goes.
     threshold = gc.threshold()
     gc.threshold(_LOADING)
     import trig.self_test
 
-    nvs = esp32.NVS(NVS)
-    if settings is None:
-        store = keys.NvsKeys(nvs, os.urandom, network.WLAN(network.STA_IF))
-    else:
-        import trig.chip_keys
-        from trig.atecc608 import Atecc608
-
-        bus = machine.I2C(
-            settings["i2c"], scl=machine.Pin(settings["scl"]), sda=machine.Pin(settings["sda"]), freq=100_000
-        )
-        store = trig.chip_keys.ChipKeys(nvs, Atecc608(bus, settings["address"]), settings["slot"])
+    store = _store(settings, esp32.NVS(NVS))
     gc.threshold(threshold)
     key, journal = open_identity(store, JOURNAL)
     trig.self_test.run(key)
@@ -67,6 +53,22 @@ def start(settings):
         del sys.modules["trig.chip_keys"], trig.chip_keys
     gc.collect()
     return key, journal
+
+
+def _store(settings, nvs):
+    if settings is None:
+        import os
+
+        import network
+
+        return keys.NvsKeys(nvs, os.urandom, network.WLAN(network.STA_IF))
+    import machine
+
+    from trig.atecc608 import Atecc608
+    from trig.chip_keys import ChipKeys
+
+    bus = machine.I2C(settings["i2c"], scl=machine.Pin(settings["scl"]), sda=machine.Pin(settings["sda"]), freq=100_000)
+    return ChipKeys(nvs, Atecc608(bus, settings["address"]), settings["slot"])
 
 
 def open_identity(store, directory):
