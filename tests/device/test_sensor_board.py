@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 from brokers import RunningBroker, embedded_broker
 from test_app import World
+from test_batch import _app
 from trigpoint_tools.emulator.parts.ds18b20 import Ds18b20
 from trigpoint_tools.emulator.parts.fault import Fault
 from trigpoint_tools.emulator.parts.probe import Probe
@@ -64,23 +66,50 @@ def test_every_type_reaches_the_gateway_and_a_broken_one_is_named(
     gateway.wait_for(lambda g: len(g.stored) >= before + 3)
     names = {r.name for r in gateway.stored[-1].readings}
     assert names == {name for name in newest if not name.startswith("sht/")}
+    embedded_broker.stop(kill=True)  # health goes out at each connect
+    time.sleep(1)
+    embedded_broker.start()
+    gateway.wait_for(lambda g: any(list(report.get("sensor_errors", {})) == ["SHT4x sht"] for report in g.health))
     board.stop()
     world.close()
 
 
-def test_three_types_fit_the_smallest_heap(tmp_path: Path, embedded_broker: RunningBroker) -> None:
-    three = [entry for entry in SENSORS if entry["type"] in ("sht4x", "ds18b20", "analog")]
-    world = World(tmp_path, embedded_broker.port, sensors=three, sample_s=14400, batch={"samples": 1})
-    tank = world.board.parts[2]
-    assert isinstance(tank, Probe)
-    tank.millivolts = 1500
-    world.board.start()
-    world.gateway.wait_for(lambda g: len(g.stored) >= 4)
-    assert {r.name for r in world.gateway.stored[-1].readings} == {
-        "sht/temperature",
-        "sht/humidity",
-        "soil/temperature",
-        "tank/level",
-    }
-    world.board.stop()
-    world.close()
+def test_a_driver_that_hangs_or_fails_unforeseen_stops_no_other() -> None:
+    """All are read at once: the round ends when the slowest has, or when its time is up."""
+    _app("""
+import time
+
+class Slow(Sensor):
+    part = "slow"
+    channels = (("b", "Cel", -2),)
+    limit_ms = 100
+    async def measure(self, out):
+        await asyncio.sleep_ms(100000)
+
+class Broken(Slow):
+    part = "broken"
+    async def measure(self, out):
+        raise IndexError("bug")
+
+class Wild(Slow):
+    part = "wild"
+    async def measure(self, out):
+        out[0] = 1 << 40
+
+class Stays(Slow):
+    part = "stays"
+    def close(self):
+        raise OSError(5)
+
+app._sensors = [Slow(), Broken(), Wild(), sensor, Stays()]
+app._values = [[0] * len(each.channels) for each in app._sensors]
+began = time.ticks_ms()
+tick(); tick(); tick()
+assert time.ticks_diff(time.ticks_ms(), began) < 1000
+assert journal.next_seq == 1 and values() == [1, 2, 3]
+assert app.sensor_errors == {"slow": 3, "broken": 3, "wild": 3, "stays": 3}, app.sensor_errors
+tick()
+app._timer.deinit = lambda: None
+app.stop()
+assert journal.next_seq == 2 and app.sensor_errors["stays"] == 5
+""")

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from trigpoint_tools.emulator.errors import HardwareError
+from trigpoint_tools.emulator.facts import wiring_of
 from trigpoint_tools.emulator.i2c import I2CBus, NakError
 from trigpoint_tools.emulator.onewire import OneWireNet
 from trigpoint_tools.emulator.parts import ds18b20, pms5003, scd4x, sensirion, sht4x
@@ -17,6 +18,7 @@ from trigpoint_tools.emulator.parts.pms5003 import Pms5003
 from trigpoint_tools.emulator.parts.scd4x import Scd4x
 from trigpoint_tools.emulator.parts.sht4x import Sht4x
 from trigpoint_tools.emulator.pins import FALLING, IN, KEEP, OPEN_DRAIN, OUT, PULL_UP, Pins
+from trigpoint_tools.emulator.soldered import solder
 from trigpoint_tools.emulator.uart import SerialLine, Uart
 from trigpoint_tools.emulator.weather import NoWeatherError, Sample
 
@@ -351,6 +353,33 @@ def test_uart_loses_what_does_not_fit_and_garbles_at_another_speed() -> None:
     uart.init([SerialLine(17, 16, part)], 16, 17, 9600, 100)  # wires swapped
     time.now += 1.5
     assert uart.any() == 0
+
+
+# -- the whole board
+
+
+def test_what_is_soldered_on_follows_the_configuration() -> None:
+    sensors: list[object] = [
+        {"type": "sht4x", "scl": 22, "sda": 21, "address": 69},
+        {"type": "scd4x", "scl": 22, "sda": 21},
+        {"type": "pms5003", "rx": 16},
+        {"type": "ds18b20", "pin": 4, "rom": "28ff641e8216036c"},
+        {"type": "ds18b20", "pin": 4},
+        {"type": "analog", "pin": 34},
+        {"type": "pulse", "pin": 27},  # a contact is not a part
+        {"type": "sht4x", "address": 3},
+        {"type": "pms5003"},
+        {"type": "ds18b20", "pin": 4, "rom": "28"},
+        {"type": "ds18b20", "pin": "4"},
+        {"type": ["sht4x"]},
+    ]
+    wiring = wiring_of({"sensors": sensors})
+    assert [wires.type for wires in wiring] == ["sht4x", "scd4x", "pms5003", "ds18b20", "ds18b20", "analog"]
+    assert (wiring[0].address, wiring[1].address, wiring[2].tx) == (69, 0x62, -1)
+    time = Time()
+    on = solder(wiring, bytes(6), lambda _: Sample(2500, 5000, 101_325), time, time)
+    assert [type(part).__name__ for part in on.parts] == ["Sht4x", "Scd4x", "Pms5003", "Ds18b20", "Ds18b20", "Probe"]
+    assert len(on.buses()) == len(on.nets()) == len(on.lines) == len(on.probes) == 1
 
 
 def test_raw_values_are_the_nearest() -> None:
