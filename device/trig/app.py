@@ -92,6 +92,8 @@ class App:
             config["resend_s"],
             send_buffer,
         )
+        if config["battery"] is None:
+            self.uplink.prepare()  # now, while there is most room for it
         self.batch = Batch(config["batch"]["samples"], config["batch"]["age_s"])
         self._sensors = open_sensors(config["sensors"], hardware)
         self._values = [[0] * len(sensor.channels) for sensor in self._sensors]

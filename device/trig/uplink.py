@@ -123,8 +123,8 @@ class Uplink:
         Args:
             client: trig.mqtt.Client, subscribed to ``ack_topic(kid)``.
             journal, clock: of this board.
-            ack_key: function that returns the 32 bytes of Signer.ack_key; called with the first message, for it costs
-                as much as several signatures and a board on batteries seldom connects.
+            ack_key: function that returns the 32 bytes of Signer.ack_key; called once, at the latest with the first
+                message: it costs as much as several signatures, and a board on batteries seldom connects.
             kid: the board id, 32 bytes.
             resend_s: how long to wait for an ack.
             buffer: at least 4,096 bytes of its own.
@@ -146,6 +146,11 @@ class Uplink:
         self._highest_sent = -1
         self.bad_acks = 0
         self.old_acks = 0
+
+    def prepare(self):
+        """Work out the ack key, if that has not been done: else the first message does it."""
+        if self._ack_key is None:
+            self._ack_key = self._make_ack_key()
 
     def wake(self):
         """There is a new statement in the journal."""
@@ -192,8 +197,7 @@ class Uplink:
 
     def take(self, data):
         """Act on one message from the ack topic; return whether it set the clock. What is not news changes nothing."""
-        if self._ack_key is None:
-            self._ack_key = self._make_ack_key()
+        self.prepare()
         try:
             seq, time_ms = open_ack(self._ack_key, data)
         except AckError:

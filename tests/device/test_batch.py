@@ -86,7 +86,7 @@ config = {
     "wifi": [], "broker": {"host": "h", "port": 1, "tls": False, "password": "", "keepalive_s": 60},
     "ntp": {"host": "", "port": 123}, "link_key": KEY.x + KEY.y, "sample_s": 60,
     "sensors": [{"type": "bme280", "name": "", "i2c": 0, "scl": 1, "sda": 2, "address": 0x76}],
-    "batch": {"samples": SAMPLES, "age_s": 600}, "resend_s": 30,
+    "batch": {"samples": SAMPLES, "age_s": 600}, "resend_s": 30, "battery": None,
 }
 app = App(config, KEY, journal, Hardware, Network, None)
 app._guard = Guard()
