@@ -203,6 +203,27 @@ def test_a_chip_that_is_unfit_is_refused_with_the_reason(
     assert ms < 3000
 
 
+def test_what_the_chip_refuses_is_told_once_and_what_it_fails_at_is_tried_again(board: EmulatedBoard) -> None:
+    chip = part(board)
+    ((_, error, _),) = tell(board, "tell(chip().sign, 2, digest)")
+    assert error == "secure element 0x60: command 0x41 ended with status 0x0f"
+    assert chip.commands.count(Opcode.SIGN) == 1
+    fault, last = packet(b"\x05"), [2]
+
+    def fails_twice(data: bytes) -> bytes:
+        if len(data) == 67 and last[0]:
+            last[0] -= 1
+            return fault + data[4:]
+        return data
+
+    tell(board, "tell(keys().create)")
+    chip.tamper = fails_twice
+    begun = len(chip.commands)
+    ((signature, error, _),) = tell(board, "tell(chip().sign, 0, digest)")
+    assert not error and len(signature) == 128
+    assert chip.commands[begun:].count(Opcode.SIGN) == 3
+
+
 def test_its_wake_pulse_is_too_short_on_a_fast_bus(board: EmulatedBoard) -> None:
     slow, fast = tell(board, "tell(keys().load); tell(keys(freq=400000).load)")
     assert slow[0] == "None" and "no answer on the bus" in fast[1]
