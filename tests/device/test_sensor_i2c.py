@@ -175,6 +175,23 @@ def test_a_part_that_holds_sda_is_made_to_let_go(tmp_path: Path) -> None:
         assert sensors.found()[0] == [2500, 5000]
 
 
+def test_a_bme280_that_answers_anything_stops_no_other(tmp_path: Path) -> None:
+    """It has no checksum: what is within its bounds passes, all else is refused by name."""
+    with sensor_board(tmp_path, [{**BME, "name": "mad"}, {**SHT, "name": "good"}]) as sensors:
+        good = sensors.found()[0]
+        sensors.parts[0].fault = Fault.GARBAGE
+        refused = 0
+        for each in sensors.rounds(8):
+            assert each["found"][1] == [2500, 5000]
+            if isinstance(each["found"][0], str):
+                assert each["found"][0].startswith("SensorError: BME280 mad: ")
+                refused += 1
+        assert refused
+        sensors.parts[0].fault = Fault.NONE
+        sensors.rounds(1)
+        assert sensors.found()[0] == good
+
+
 def test_a_clock_held_low_ends_in_time_outs_and_is_over_when_it_is(tmp_path: Path) -> None:
     """Nothing but its power makes such a part let go: all on this bus are named, those on the other go on."""
     entries = [

@@ -131,16 +131,15 @@ def test_two_dust_sensors_and_one_breaks(tmp_path: Path) -> None:
         inside, outside = sensors.parts
         assert isinstance(inside, Pms5003) and isinstance(outside, Pms5003)
         outside.pm1, outside.pm25, outside.pm10 = 30, 41, 500
-        sensors.rounds(1)
         assert sensors.found() == [[5, 9, 12], [30, 41, 500]]
         assert sensors.channels[0][1] == [[f"in/{name}", "kg/m3", -9] for name in ("pm1", "pm2.5", "pm10")]
         inside.fault = Fault.CORRUPT
         outside.fault = Fault.STUCK
-        found = sensors.rounds(2)[1]["found"]
+        found = sensors.found()
         assert "PMS5003 in: no whole frame" in found[0] and "PMS5003 out: sends nothing" in found[1]
         inside.fault = outside.fault = Fault.NONE
         outside.pm1 = 42  # more than the PM2.5 that contains it
-        found = sensors.rounds(2)[1]["found"]
+        found = sensors.found()
         assert found[0] == [5, 9, 12] and "PMS5003 out: PM 42, 41, 500 cannot be" in found[1]
 
 
