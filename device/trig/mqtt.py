@@ -40,6 +40,10 @@ _MAX_FLIGHTS = const(8)
 _MAX_WAITING = const(8)
 _MAX_TOPIC = const(128)
 
+# The same numbers in lwIP and in the C libraries; not every port names them.
+_IPPROTO_TCP = const(6)
+_TCP_NODELAY = const(1)
+
 _NO_SUCH_NAME = const(-202)  # the ESP32's getaddrinfo: no such name, or nobody to ask
 # ECONNRESET, EPIPE, ENOTCONN, and ECONNABORTED of lwIP.
 _CLOSED = (104, 32, 107, 113)
@@ -370,10 +374,20 @@ def tls_context(authority):
 
 
 def tcp(host, port, context=None):
-    """Return an ``open_stream`` for Client. The name is looked up again at each connect: brokers move."""
+    """Return an ``open_stream`` for Client. The name is looked up again at each connect: brokers move.
+
+    A packet is two writes, its head and its payload. Without TCP_NODELAY the second waits for the broker's delayed
+    acknowledgement of the first: 40 ms for each message.
+    """
 
     async def open_stream():
-        name = host if context else None
-        return (await asyncio.open_connection(host, port, ssl=context, server_hostname=name))[0]
+        stream = (await asyncio.open_connection(host, port))[0]
+        link = stream.s  # type: ignore[attr-defined]  # extmod/asyncio/stream.py keeps its socket there
+        link.setsockopt(_IPPROTO_TCP, _TCP_NODELAY, 1)
+        if context is None:
+            return stream
+        link = context.wrap_socket(link, server_hostname=host, do_handshake_on_connect=False)
+        link.setblocking(False)
+        return asyncio.StreamReader(link)
 
     return open_stream

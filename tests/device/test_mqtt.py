@@ -39,6 +39,15 @@ def test_packet_ids_wrap_past_65535(any_broker: RunningBroker, peer: Peer) -> No
     _publish_many(any_broker, peer, first_id=65530, count=12, timeout=15)
 
 
+def test_messages_do_not_wait_for_delayed_acknowledgements(any_broker: RunningBroker) -> None:  # noqa: F811
+    """Head and payload are two segments: with Nagle's algorithm each message took 40 ms."""
+    with MqttBoard(any_broker.port) as board:
+        board.expect("up", 1)
+        began = time.monotonic()
+        board.publish("from/board", bytes(700), count=200)
+        assert time.monotonic() - began < 4
+
+
 @pytest.mark.soak
 @pytest.mark.timeout(1200)
 def test_seventy_thousand_publishes(any_broker: RunningBroker, peer: Peer) -> None:  # noqa: F811
