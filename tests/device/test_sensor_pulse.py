@@ -103,6 +103,41 @@ def run(start, steps):
             counter._keeper.cancel()
     asyncio.run(go())
     return read
+
+class AtOnce(Nvs):
+    # Flash is written at each call, and power fails at a chosen one.
+    def __init__(self, left):
+        super().__init__()
+        self.left = left
+    def set_i32(self, key, value):
+        if not self.left:
+            raise KeyboardInterrupt
+        self.left -= 1
+        self.kept[key] = value
+    def commit(self):
+        pass
+
+def cut(left):
+    # 5 pulses are read, 6 more come and power fails after `left` writes of the next reading; then it is read again.
+    nvs = AtOnce(2 + left)
+    settings = {"name": "", "pin": 5, "quantity": "energy", "unit": "J", "exponent": 0, "per_pulse": 7}
+    read = []
+    async def measure(pulses):
+        source = Source()
+        counter = PulseCounter(source, nvs, settings)
+        for more in pulses:
+            source.n += more
+            out = [0, 0]
+            await counter.measure(out)
+            read.append(out)
+        counter._keeper.cancel()
+    try:
+        asyncio.run(measure([5, 6]))
+    except KeyboardInterrupt:
+        pass
+    nvs.left = 100
+    asyncio.run(measure([0]))
+    return read
 """
 
 
@@ -145,6 +180,18 @@ def test_counts_never_run_back_and_amounts_add_up(
         elif what == "reset":
             total = kept
     assert board.call("run", start, [list(step) for step in steps]) == expected
+
+
+@pytest.mark.parametrize(
+    ("left", "read"),
+    [
+        (0, [[5, 35], [5, 0]]),  # the six are lost with the power
+        (1, [[5, 35], [11, 42]]),
+        (2, [[5, 35], [11, 42], [11, 0]]),
+    ],
+)
+def test_power_cut_between_the_writes_of_a_reading(board: BoardProcess, left: int, read: list[list[int]]) -> None:
+    assert board.call("cut", left) == read
 
 
 def press(sensors: SensorBoard, pin: int, count: int) -> None:

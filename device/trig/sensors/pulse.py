@@ -118,10 +118,12 @@ class PulseCounter(Sensor):
             self._keeper = asyncio.create_task(self._keep())
         total = self._total()
         amount = (total - self._read & _ROLL_OVER) * self._per_pulse
-        # Saved before it is reported: after a power cut the count must not run back.
+        # Saved before it is reported: after a power cut the count must not run back. The total first: ESP-IDF may write
+        # each value at once, and what was read must never be ahead of it.
+        self._nvs.set_i32(self._total_key, total)
         self._nvs.set_i32(self._read_key, total)
-        self._save(total)
-        self._read = total
+        self._nvs.commit()
+        self._saved = self._read = total
         if amount > _ROLL_OVER:
             raise SensorError(self.part + ": more came than a reading can hold")
         out[0] = total
@@ -140,9 +142,6 @@ class PulseCounter(Sensor):
         """Save the total."""
         total = self._total()
         if total != self._saved:
-            self._save(total)
-
-    def _save(self, total):
-        self._nvs.set_i32(self._total_key, total)
-        self._nvs.commit()
-        self._saved = total
+            self._nvs.set_i32(self._total_key, total)
+            self._nvs.commit()
+            self._saved = total
