@@ -26,6 +26,8 @@ _ACK_INFO = b"trig/1/ack"
 def start(settings):
     """Open the signer that the configuration names on this board's hardware, find or make its key, and test it.
 
+    A wake from deep sleep is not tested: that would take more of a battery than all the rest of the wake.
+
     Args:
         settings: the checked ``secure_element`` of config.json, None for software.
 
@@ -37,18 +39,22 @@ def start(settings):
         OSError: flash or NVS cannot be read; nothing was replaced.
     """
     import esp32
+    import machine
 
     # What is needed only once is compiled here, with the heap often cleared up so as to leave large pieces, and goes.
     threshold = gc.threshold()
     gc.threshold(_LOADING)
-    import trig.self_test
+    tested = machine.reset_cause() == machine.DEEPSLEEP_RESET
+    if not tested:
+        import trig.self_test
 
     store = _store(settings, esp32.NVS(NVS))
     gc.threshold(threshold)
     key, journal = open_identity(store, JOURNAL)
-    trig.self_test.run(key)
     del store
-    del sys.modules["trig.self_test"], trig.self_test
+    if not tested:
+        trig.self_test.run(key)
+        del sys.modules["trig.self_test"], trig.self_test
     if settings is not None:
         del sys.modules["trig.chip_keys"], trig.chip_keys
     gc.collect()
