@@ -9,10 +9,9 @@ from os import urandom
 
 from micropython import const
 
-from trig import health, mqtt, uplink
+from trig import ConfigError, health, mqtt, uplink
 from trig.batch import Batch
 from trig.clock import Clock
-from trig.config import ConfigError
 from trig.guard import WATCHDOG_MS, Guard
 from trig.journal import JournalError
 from trig.keys import SignerError
@@ -40,7 +39,7 @@ class App:
         reset_cause: number from ``machine.reset_cause``.
     """
 
-    def __init__(self, config, key, journal, hardware, network, crashes, buffers=None):
+    def __init__(self, config, key, journal, hardware, network, crashes, owner, buffers=None):
         """Put the parts together; ``run`` starts them.
 
         Args:
@@ -49,6 +48,7 @@ class App:
             hardware: the ``machine`` module.
             network: the ``network`` module.
             crashes: trig.crash.Crashes.
+            owner: trig.trial.Trial, or trig.owner.Owner.
             buffers: two of 4,096 bytes each, from whoever had such large pieces of heap; None makes them here.
 
         Raises:
@@ -57,6 +57,7 @@ class App:
         broker = config["broker"]
         sign_buffer, send_buffer = buffers or (bytearray(MAX_SIZE), bytearray(MAX_SIZE))
         self._config = config
+        self.owner = owner
         self.clock = Clock(hardware.RTC())
         self.journal = journal
         self.signer = Signer(key, journal, self.clock, sign_buffer)
@@ -76,7 +77,8 @@ class App:
             keepalive_s=broker["keepalive_s"],
             will_topic=uplink.health_topic(key.kid),
             will=WILL,
-            topics=(uplink.ack_topic(key.kid),),
+            topics=(uplink.ack_topic(key.kid),) + tuple(owner.topics),
+            receive_bytes=owner.receive_bytes,
         )
         link_key = config["link_key"]
         try:
@@ -186,9 +188,10 @@ class App:
     def sign_if_due(self):
         """Sign the batch if its rule says so.
 
-        While the time is unset, the first sample after power-on goes out at once: its ack sets the clock.
+        While the time is unset, the first sample after power-on goes out at once: its ack sets the clock. In a
+        trial it does so too: its ack ends the trial.
         """
-        urgent = not self.clock.is_set and not self._signed_any
+        urgent = (self.owner.trying or not self.clock.is_set) and not self._signed_any
         if not self.batch.due(self.clock.seconds(), urgent) or self.sign():
             self._guard.moved("signer")
 
@@ -256,7 +259,14 @@ class App:
         )
         await asyncio.gather(
             self._guard.run(),
-            health.report(self.client, uplink.health_topic(self.signer.kid), lambda: health.gather(self), self.crashes),
+            health.report(
+                self.client,
+                uplink.health_topic(self.signer.kid),
+                lambda: health.gather(self),
+                self.crashes,
+                self.owner.news,
+            ),
+            self.owner.run(self.client, self.journal),
             *self.link(self._uplink_moved, self._arm),
             self._sample_forever(),
         )
@@ -272,7 +282,7 @@ class App:
             self.wifi.run(self._joined),
             self.client.run(),
             self.uplink.send(moved),
-            self.uplink.receive(clock_moved),
+            self.uplink.receive(clock_moved, self.owner.take),
         ) + ((self.ntp.run(told),) if self.ntp else ())
 
     def _joined(self):

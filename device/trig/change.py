@@ -12,9 +12,11 @@ import struct
 import slots
 from micropython import const
 
-from trig.command import CONFIGURATION, UPDATE
-
 CONFIG = "/config.json"
+
+# Kinds of commands, as on the wire.
+CONFIGURATION = const(1)
+UPDATE = const(2)
 
 NONE = const(0)
 REFUSED = const(1)
@@ -26,6 +28,7 @@ ROLLED_BACK = const(5)
 _STATES = ("none", "refused", "pending", "trying", "confirmed", "rolled back")
 _KINDS = ("none", "configuration", "update")
 _STARTS = const(3)
+_NVS = "owner"
 _KEY = "command"
 _FORMAT = "<IBBBI64s"
 _SIZE = const(75)
@@ -41,7 +44,7 @@ class Record:
         kind: CONFIGURATION or UPDATE, 0 before the first.
         state: one of the constants above.
         starts: how often the board has started with a configuration on trial.
-        version: of an update, else 0.
+        version: of an update whose manifest has been read, else 0.
         reason: why it was refused or rolled back, ASCII.
     """
 
@@ -61,14 +64,13 @@ class Record:
 # Decisions: they change a Record and touch nothing else.
 
 
-def taken(record, counter, kind, version, reason):
-    """A command of the owner's has come; it is refused if there is a reason."""
+def taken(record, counter, kind):
+    """A new command of the owner's has come."""
     record.counter = counter
     record.kind = kind
-    record.version = version
-    record.starts = 0
-    record.state = REFUSED if reason else PENDING
-    record.reason = reason
+    record.version = record.starts = 0
+    record.state = PENDING
+    record.reason = ""
 
 
 def ended(record, reason):
@@ -87,20 +89,22 @@ def at_start(record, staged, loader):
     """
     if record.state != PENDING and record.state != TRYING:
         return
-    if record.kind == UPDATE:
+    if record.kind == UPDATE and record.version:
         if loader.version >= record.version:
             ended(record, "")
         elif loader.trial != slots.NONE and loader.on_trial == record.version:
             record.state = TRYING
         elif loader.failed == record.version:
             ended(record, loader.cause or "three starts without an ack")
-        elif not staged:
-            ended(record, "the manifest is gone from flash")
         else:
             record.state = PENDING
+    if record.state == PENDING and not staged:
+        ended(record, "the file is gone from flash")
+    elif record.kind == UPDATE:
+        return
     elif not staged:
         # The rename is what confirms a configuration; the record follows.
-        ended(record, "" if record.state == TRYING else "the file is gone from flash")
+        ended(record, "")
     elif record.starts >= _STARTS:
         ended(record, "three starts without an ack")
     else:
@@ -156,24 +160,36 @@ class Change:
         with open(self._path(), "rb") as file:
             return file.read()
 
-    def take(self, counter, kind, body, version):
-        """Keep a command that is to be carried out from the next start on. Raises OSError; then nothing has changed."""
+    def take(self, counter, kind, body):
+        """Keep a command that is to be looked into and carried out from the next start on.
+
+        Raises:
+            OSError: flash or NVS refuse, and nothing has changed.
+        """
         with open("/{}{}".format(_STAGED, counter), "wb") as file:
             file.write(body)
-        if kind == UPDATE and self.loader.failed == version:
-            self.loader.failed = 0  # it is to be tried again
-            slots.save(self.loader)
-        self._taken(counter, kind, version, "")
-
-    def refuse(self, counter, kind, reason):
-        """Keep that a command of the owner's cannot be carried out. Raises OSError."""
-        self._taken(counter, kind, 0, reason)
-        self._tidy()
-
-    def _taken(self, counter, kind, version, reason):
         record = Record(self.record.pack())
-        taken(record, counter, kind, version, reason)
+        taken(record, counter, kind)
         self._save(record)
+
+    def identify(self, version):
+        """The pending update has been read and is for this board. Raises OSError."""
+        if self.record.version != version:
+            if self.loader.failed == version:
+                self.loader.failed = 0  # it is to be tried again
+                slots.save(self.loader)
+            self.record.version = version
+            self._save()
+
+    def reject(self, reason):
+        """What was sent cannot be used, or not with what was sent before; the old stays in force. Raises OSError."""
+        if self.loader.trial != slots.NONE:
+            self.roll_back(reason)
+        elif self.record.state == PENDING or self.record.state == TRYING:
+            self.record.state = REFUSED
+            self.record.reason = reason
+            self._save()
+            self._tidy()
 
     def good(self):
         """This start went well. Raises OSError."""
@@ -250,3 +266,10 @@ class Change:
         for name in os.listdir("/"):
             if name.startswith(_STAGED) and name != keep:
                 os.remove("/" + name)
+
+
+def opened():
+    """The Change of this board. Raises OSError if flash or NVS refuse."""
+    import esp32
+
+    return Change(esp32.NVS(_NVS))

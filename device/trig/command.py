@@ -6,8 +6,6 @@ from trig import p256
 from trig.cbor import CborError, Reader
 from trig.cose import SIGN1_TAG, sign1_digest
 
-CONFIGURATION = const(1)
-UPDATE = const(2)
 MAX_SIZE = const(4096)
 
 _ES256 = const(-7)
@@ -82,7 +80,7 @@ def _payload(reader):
     if reader.map() != 2 or reader.integer() != 1:
         raise CommandError("payload: no kind")
     kind = reader.unsigned()
-    if kind != CONFIGURATION and kind != UPDATE:
+    if not 1 <= kind <= 2:
         raise CommandError("kind: neither configuration nor update")
     if reader.integer() != 2:
         raise CommandError("payload: no body")

@@ -8,6 +8,8 @@ import os
 
 from micropython import const
 
+from trig import ConfigError
+
 VERSION = const(1)
 _MAX_FILE = const(8192)
 _MAX_WIFI = const(8)
@@ -40,6 +42,8 @@ _ROOT = {
     "broker": (dict, 0, 16),
     "ntp": (dict, 0, 8, {}),
     "link_key": (str, 128, 128),
+    "owner_key": (str, 0, 128, ""),
+    "trial_s": (int, 5, 86400, 600),
     "sensors": (list, 1, _MAX_SENSORS),
     "sample_s": (int, 1, 86400, 3600),
     "batch": (dict, 0, 8, {}),
@@ -47,10 +51,6 @@ _ROOT = {
     "battery": (dict, 0, 4, None),
     "secure_element": (dict, 0, 8, None),
 }
-
-
-class ConfigError(ValueError):
-    """The configuration cannot be used; the message names the field and says what it should be."""
 
 
 def load(path):
@@ -69,7 +69,7 @@ def load(path):
 
 
 def check(data):
-    """Check a decoded configuration and return it with its defaults filled in, ``link_key`` as 64 bytes x || y.
+    """Check a decoded configuration and return it with its defaults filled in, keys as 64 bytes x || y.
 
     Raises:
         ConfigError: a field is missing, unknown, of the wrong type or out of bounds.
@@ -105,10 +105,13 @@ def check(data):
         root["secure_element"] = chip = secure_element(root)
         for sensor in root["sensors"]:
             _check_bus(chip, sensor)
-    try:
-        root["link_key"] = bytes.fromhex(root["link_key"])
-    except ValueError:
-        raise ConfigError("link_key: want 128 hex digits")
+    for name in ("link_key", "owner_key"):
+        try:
+            root[name] = bytes.fromhex(root[name])
+        except ValueError:
+            raise ConfigError(name + ": want 128 hex digits")
+    if len(root["owner_key"]) not in (0, 64):
+        raise ConfigError("owner_key: want 128 hex digits, or none for a board that obeys nobody")
     return root
 
 

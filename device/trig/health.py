@@ -25,12 +25,17 @@ _MAX_PARTS = const(8)
 _CAUSES = ("unknown", "power_on", "hard", "watchdog", "deep_sleep", "soft")
 
 # What gives way, in this order, should all fields together be too long.
-_OPTIONAL = ("crash", "sensor_errors", "last_error", "link_error", "wifi_error", "ntp_error")
+_OPTIONAL = ("crash", "sensor_errors", "bad_command", "bad_end", "last_error", "link_error", "wifi_error", "ntp_error")
 
 
 def plain(text, limit=_MAX_TEXT):
     """``text`` as printable ASCII, at most ``limit`` characters, none of which JSON has to escape."""
-    return "".join(c if " " <= c <= "~" and c not in '"\\' else "'" if c == '"' else "?" for c in text[:limit])
+    text = text[:limit]
+    # In one piece of the right size: to join what a generator gives takes lists of up to 4 KB on the way.
+    out = bytearray(len(text))
+    for i, c in enumerate(text):
+        out[i] = ord("'") if c == '"' else ord(c) if " " <= c <= "~" and c != "\\" else ord("?")
+    return out.decode()
 
 
 def gather(app):
@@ -69,6 +74,7 @@ def gather(app):
         "link_error": plain(client.error),
         "crashes": app.crashes.count,
     }
+    fields.update(app.owner.report())
     crash = app.crashes.news()
     if crash:
         text = plain(str(crash["text"]).replace("\n", " | ")[-_MAX_CRASH:], _MAX_CRASH)
@@ -88,14 +94,15 @@ def encode(fields):
     return data
 
 
-async def report(client, topic, gather, crashes):
-    """Publish for ever: at each connect and every five minutes. A crash is told until the broker has taken it.
+async def report(client, topic, gather, crashes, news):
+    """Publish for ever: at each connect, at news, every five minutes. A crash is told until the broker has taken it.
 
     Args:
         client: trig.mqtt.Client.
         topic: where to.
         gather: called for the fields.
         crashes: trig.crash.Crashes.
+        news: ``news()`` says whether there is something to tell at once.
     """
     while True:
         await client.up.wait()
@@ -110,5 +117,5 @@ async def report(client, topic, gather, crashes):
         if "crash" in fields:
             crashes.reported()
         fields = None
-        while client.session == session and time.ticks_diff(time.ticks_ms(), began) < _PERIOD_MS:
+        while client.session == session and time.ticks_diff(time.ticks_ms(), began) < _PERIOD_MS and not news():
             await asyncio.sleep_ms(1000)

@@ -14,19 +14,9 @@ _MAX_FAMILY = const(32)
 _NAME = "abcdefghijklmnopqrstuvwxyz0123456789_"
 _START = ("trig/start.py", "trig/start.mpy")
 
-# By the number in sys.implementation._mpy: what native code in a .mpy file would run on (MicroPython, .mpy files).
-_SETS = ("any", "x86", "x64", "armv6", "armv6m", "armv7m", "armv7em", "armv7emsp", "armv7emdp", "xtensa", "xtensawin",
-    "rv32imc", "rv64imc")  # fmt: skip
-
 
 class ManifestError(ValueError):
     """Not a manifest, or none for this board now; the message names the field."""
-
-
-def family():
-    """The boards that run the same files as this one: platform and instruction set, such as esp32-xtensawin."""
-    number = getattr(sys.implementation, "_mpy", 0) >> 10 & 15
-    return sys.platform + "-" + (_SETS[number] if number < len(_SETS) else str(number))
 
 
 class Manifest:
@@ -36,7 +26,6 @@ class Manifest:
         version, follows: integers.
         family: text.
         micropython: three integers.
-        files: list of (path, size, SHA-256).
     """
 
     def __init__(self, data):
@@ -59,34 +48,46 @@ class Manifest:
             _entry(reader.integer() == 5, "files")
             count = reader.array()
             _entry(0 < count <= _MAX_FILES, "files")
-            self.files = []
+            self._data = data
+            self._count = count
+            self._files_at = reader.at
             last = ""
+            starts = False
             for i in range(count):
-                where = "files[{}]".format(i)
-                _entry(reader.array() == 3, where)
-                path = reader.text()
-                _entry(_good_path(path) and path > last, where + ".path")
-                size = reader.unsigned()
-                _entry(size <= MAX_FILE, where + ".size")
-                digest = bytes(reader.byte_string())
-                _entry(len(digest) == 32, where + ".sha256")
-                self.files.append((path, size, digest))
+                path, size, digest = _file(reader)
+                _entry(_good_path(path) and path > last, "files[{}].path".format(i))
+                _entry(size <= MAX_FILE, "files[{}].size".format(i))
+                _entry(len(digest) == 32, "files[{}].sha256".format(i))
+                starts = starts or path in _START
                 last = path
             reader.end()
         except CborError as error:
             raise ManifestError("manifest: " + str(error))
-        _entry(any(file[0] in _START for file in self.files), "files: trig/start")
+        _entry(starts, "files: trig/start")
 
-    def check(self, version):
-        """Raise ManifestError unless a board that has confirmed ``version`` may take this application."""
+    def files(self):
+        """Yield (path, size, SHA-256) of each, from the bytes: all at once would be 10 KB of heap."""
+        reader = Reader(self._data, _MAX_SIZE)
+        reader.at = self._files_at
+        for _ in range(self._count):
+            yield _file(reader)
+
+    def check(self, version, family):
+        """Raise ManifestError unless a board of this family that has confirmed ``version`` may take it."""
         if self.version <= version:
             raise ManifestError("version: {} is not above {}".format(self.version, version))
         if self.follows > version:
             raise ManifestError("follows: needs version {}, this is {}".format(self.follows, version))
-        if self.family != family():
-            raise ManifestError("family: this board is " + family())
+        if self.family != family:
+            raise ManifestError("family: this board is " + family)
         if tuple(sys.implementation.version[:3]) < self.micropython:
             raise ManifestError("micropython: {}.{}.{} is needed".format(*self.micropython))
+
+
+def _file(reader):
+    if reader.array() != 3:
+        raise ManifestError("files: not [path, size, sha256]")
+    return reader.text(), reader.unsigned(), bytes(reader.byte_string())
 
 
 def _entry(good, name):

@@ -9,6 +9,7 @@ import gc
 import sys
 import time
 
+import slots
 from micropython import const
 
 _FIRST = ("p256", "journal", "sensors.entries", "config")
@@ -31,22 +32,39 @@ def start():
     # The application's buffers, taken while there are pieces of that size.
     buffers = bytearray(_BUFFER), bytearray(_BUFFER)
     _load(_FIRST)
-    from trig.config import ConfigError
+    from trig import ConfigError
+    from trig.change import opened
+    from trig.keys import SignerError
 
+    change = opened()
     try:
-        config = _config()
+        config = _config(change.config_path)
+        path = change.config_path
         key, journal = _identity(config["secure_element"])
+        from trig.quiet import begin
         from trig.sensors import drivers
 
-        _load(drivers("/config.json"))
+        owner = begin(change, config, key.kid)
+        if not owner.trying:
+            change = None
+        gc.collect()
+        _load(drivers(path))
         if config["ntp"]["host"]:
             _load(("ntp",))
         _load(_MODULES if config["battery"] is None else _MODULES[:-1] + ("battery", "app"))
         gc.threshold(-1)
-        app = _app(config, key, journal, buffers)
+        app = _app(config, key, journal, owner, buffers)
     except ConfigError as error:
         print("config.json:", error)
+        if change and change.trying:
+            change.reject(str(error))
+            _reset()
         return
+    except SignerError as error:
+        if change and change.trying:
+            change.reject(str(error))
+            _reset()
+        raise
     gc.collect()
     print("board", key.kid.hex(), "next seq", journal.next_seq, "free heap", gc.mem_free())
     _run(app, config)
@@ -58,15 +76,16 @@ def _load(names):
         gc.collect()
 
 
-def _config():
+def _config(path):
+    import trig.config
     from trig import sensors
     from trig.config import load
 
     try:
-        return load("/config.json")
+        return load(path)
     finally:
-        # The sensors' schemas are large, and have served.
-        del sys.modules["trig.sensors.entries"], sensors.entries
+        # The schemas are large, and have served.
+        del sys.modules["trig.sensors.entries"], sensors.entries, sys.modules["trig.config"], trig.config
         gc.collect()
 
 
@@ -78,21 +97,23 @@ def _identity(settings):
     return signer.start(settings)
 
 
-def _app(config, key, journal, buffers):
+def _app(config, key, journal, owner, buffers):
     import machine
     import network
 
     from trig.app import App
     from trig.crash import Crashes
 
-    return App(config, key, journal, machine, network, Crashes(), buffers)
+    return App(config, key, journal, machine, network, Crashes(), owner, buffers)
 
 
 def _run(app, config):
     import asyncio
 
+    from trig.quiet import Restart
+
     try:
-        if config["battery"] is None:
+        if config["battery"] is None or app.owner.busy:
             asyncio.run(app.run())
         else:
             import machine
@@ -101,19 +122,31 @@ def _run(app, config):
             from trig import battery
 
             battery.run(app, machine, network.WLAN(network.STA_IF), config["battery"], config["sample_s"])
+    except Restart:
+        print("restart: a trial begins or is over")
+        try:
+            app.stop()
+            slots.good()
+        finally:
+            _reset()
     except KeyboardInterrupt:
         app.stop()
         print("stopped, next seq", app.journal.next_seq)
     except Exception as error:
         # Nobody is there to read it on a roof: keep the readings, give a person at the cable time for Ctrl-C, restart.
-        import machine
-
         from trig.crash import traceback
 
         sys.print_exception(error)
+        slots.failed(error)
         try:
             app.stop()
             app.record(traceback(error))
         finally:
             time.sleep_ms(_RESTART_MS)
-            machine.reset()
+            _reset()
+
+
+def _reset():
+    import machine
+
+    machine.reset()

@@ -12,12 +12,13 @@ from micropython import const
 
 from trig.cbor import CborError, Reader, encode
 
-PIECE = const(2048)
+PIECE = const(512)
 _MAX_MESSAGE = const(2112)
 _TRIES = const(3)
 _ANSWER_MS = const(10000)
 _CHUNK = const(512)
 _BLOCK = const(4096)
+_FOLDER = const(0x4000)  # in os.ilistdir's type
 # What the journal may grow to stays free: no reading is lost for an update.
 _SPARE = const(294912)
 
@@ -42,7 +43,7 @@ class Update:
             ask: ``await ask(request)`` sends an encoded request.
             answer_ms: how long to wait for the piece before asking again.
         """
-        self._files = manifest.files
+        self._manifest = manifest
         self._slot = slot
         self._ask = ask
         self._answer_ms = answer_ms
@@ -58,9 +59,9 @@ class Update:
             UpdateError: it cannot be done.
             OSError: flash refuses.
         """
-        self._clear()
+        self._clear(self._slot)
         self._make_room()
-        for path, size, digest in self._files:
+        for path, size, digest in self._manifest.files():
             await self._file(path, size, digest)
             gc.collect()
 
@@ -114,38 +115,41 @@ class Update:
             piece, self._piece = self._piece, None
             return piece
 
-    def _clear(self):
+    def _clear(self, folder):
         """Remove what is not in the manifest, or cannot be right by its size."""
-        wanted = {self._slot + "/" + path: size for path, size, _ in self._files}
-        for path, size in _files(self._slot):
-            if wanted.get(path) != size:
+        try:
+            entries = list(os.ilistdir(folder))
+        except OSError:
+            return
+        for entry in entries:
+            path = folder + "/" + entry[0]
+            if entry[1] & _FOLDER:
+                self._clear(path)
+            elif not self._wants(path, _size(path)):
                 os.remove(path)
 
+    def _wants(self, path, size):
+        for name, wanted, _ in self._manifest.files():
+            if wanted == size and self._slot + "/" + name == path:
+                return True
+        return False
+
     def _make_room(self):
-        present = [path for path, _ in _files(self._slot)]
         need = _SPARE
-        for path, size, _ in self._files:
-            if self._slot + "/" + path not in present:
+        for path, size, _ in self._manifest.files():
+            if _size(self._slot + "/" + path) < 0:
                 need += (size // _BLOCK + 2) * _BLOCK
         state = os.statvfs("/")
         if state[0] * state[3] < need:
             raise UpdateError("no room on flash: {} bytes needed".format(need))
 
 
-def _files(folder):
-    """List (path, size) of all files under a folder."""
-    found = []
+def _size(path):
+    """The size of a file, -1 if there is none."""
     try:
-        entries = list(os.ilistdir(folder))
+        return os.stat(path)[6]
     except OSError:
-        return found
-    for entry in entries:
-        path = folder + "/" + entry[0]
-        if entry[1] & 0x4000:
-            found += _files(path)
-        else:
-            found.append((path, os.stat(path)[6]))
-    return found
+        return -1
 
 
 def _make_folders(path):
@@ -161,7 +165,7 @@ def _make_folders(path):
 def _whole(path, size, digest):
     """Whether a file has this size and SHA-256 on flash."""
     try:
-        if os.stat(path)[6] != size:
+        if _size(path) != size:
             return False
         found = sha256()
         with open(path, "rb") as file:

@@ -189,10 +189,17 @@ class Uplink:
                 continue
             self._window.sent(seq, oldest, acked, time.ticks_ms())
 
-    async def receive(self, clock_moved):
-        """Take acks for ever. ``clock_moved()`` is called when an ack has set the clock."""
+    async def receive(self, clock_moved, other):
+        """Take acks for ever.
+
+        Args:
+            clock_moved: ``clock_moved()`` is called when an ack has set the clock.
+            other: ``other(topic, payload)`` is called with what comes on other topics.
+        """
         async for topic, payload in self._client:
-            if topic == self._ack_topic and self.take(payload):
+            if topic != self._ack_topic:
+                other(topic, payload)
+            elif self.take(payload):
                 clock_moved()
 
     def take(self, data):

@@ -48,8 +48,7 @@ class Esp32:
 sys.modules["esp32"] = Esp32
 
 import slots
-from trig.change import CONFIG, Change, CONFIRMED, NONE, ROLLED_BACK
-from trig.command import CONFIGURATION, UPDATE
+from trig.change import CONFIG, CONFIGURATION, Change, NONE, UPDATE
 from trig.manifest import Manifest
 from trig.update import Update, UpdateError
 import trig.cbor as cbor
@@ -113,7 +112,7 @@ def configuration(path):
 
 def manifest():
     rows = [[path, len(NEW_APP[path]), sha256(NEW_APP[path]).digest()] for path in sorted(NEW_APP)]
-    from trig.manifest import family
+    from trig.owner import family
     return cbor.encode({1: 1, 2: family(), 3: [1, 0, 0], 4: 0, 5: rows})
 
 MANIFEST = manifest()
@@ -142,10 +141,11 @@ def life(kind, proves):
     config = configuration(change.config_path)
     if change.record.state == NONE:
         assert (app, config) == ("old", "old")
-        change.take(5, kind, NEW_CONFIG if kind == CONFIGURATION else MANIFEST, 1 if kind == UPDATE else 0)
+        change.take(5, kind, NEW_CONFIG if kind == CONFIGURATION else MANIFEST)
         raise Reset
     if change.pending_update():
         assert app == "old"
+        change.identify(1)
         asyncio.run(fetch(change))
         raise Reset
     if change.trying:

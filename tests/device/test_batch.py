@@ -88,7 +88,12 @@ config = {
     "sensors": [{"type": "bme280", "name": "", "i2c": 0, "scl": 1, "sda": 2, "address": 0x76}],
     "batch": {"samples": SAMPLES, "age_s": 600}, "resend_s": 30, "battery": None,
 }
-app = App(config, KEY, journal, Hardware, Network, None)
+class Nobody:
+    topics = ()
+    receive_bytes = 1024
+    trying = False
+
+app = App(config, KEY, journal, Hardware, Network, None, Nobody())
 app._guard = Guard()
 sensor = Sensor()
 app._sensors = [sensor]

@@ -22,6 +22,8 @@ GOOD: dict[str, Any] = {
     "sample_s": 3600,
     "batch": {"samples": 6, "age_s": 21600},
     "resend_s": 30,
+    "owner_key": "cd" * 64,
+    "trial_s": 600,
     "secure_element": {"i2c": 0, "scl": 22, "sda": 21, "address": 96, "slot": 0},
 }
 
@@ -31,6 +33,7 @@ from trig import config
 def check(text):
     c = config.check(json.loads(text))
     c["link_key"] = c["link_key"].hex()
+    c["owner_key"] = c["owner_key"].hex()
     return json.dumps(c)
 """
 
@@ -51,7 +54,7 @@ def test_good_configuration_is_returned_as_it_is(board: BoardProcess) -> None:
 
 def test_battery_mode_has_no_batch(board: BoardProcess) -> None:
     config = {**GOOD, "battery": {}}
-    with pytest.raises(BoardError, match="^ConfigError: batch: "):
+    with pytest.raises(BoardError, match=r"^ConfigError: batch: "):
         _check(board, config)
     del config["batch"]
     assert _check(board, config)["battery"] == {"connect_every": 6, "awake_s": 60}

@@ -123,6 +123,7 @@ app = Of(
     wifi=Of(signal=lambda: -100, ssid=nasty, error=nasty),
     uplink=Of(bad_acks=big),
     reset_cause=77,
+    owner=Of(report=lambda: {"bad_command": "x" * 64, "bad_end": "x" * 80}),
     sensor_errors={str(n) + nasty: big for n in range(12)},
     last_error=nasty, faults=big, lost=big, heap_low=big, crashes=ring,
 )
@@ -167,7 +168,7 @@ def gather():
     return {"crash": crash["text"]} if crash else {}
 
 async def main():
-    task = asyncio.create_task(health.report(client, "h", gather, ring))
+    task = asyncio.create_task(health.report(client, "h", gather, ring, lambda: False))
     await asyncio.sleep_ms(50)
     assert client.told == [{"crash": "why"}, {"crash": "why"}], client.told
     client.session = 2

@@ -19,6 +19,7 @@ _SETUP = """
 import asyncio, os, vfs
 from trig.cbor import encode
 from trig.manifest import Manifest
+from trig.owner import family
 from trig.update import Update, UpdateError
 
 class Ram:
@@ -103,15 +104,15 @@ def board(shared: BoardProcess) -> BoardProcess:
 
 
 def _manifest(board: BoardProcess) -> bytes:
-    return describe(FILES, version=2, family=str(board.call("trig.manifest.family")), micropython=(1, 0, 0)).encode()
+    return describe(FILES, version=2, family=str(board.call("family")), micropython=(1, 0, 0)).encode()
 
 
 def requests(files: dict[str, bytes]) -> dict[bytes, list[bytes]]:
     """Return every request that fetches these files, with the messages that answer it."""
     shelf, found = Shelf(files), {}
     for content in files.values():
-        for offset in range(0, len(content), 2048):
-            wanted = {1: hashlib.sha256(content).digest(), 2: offset, 3: min(2048, len(content) - offset)}
+        for offset in range(0, len(content), 512):
+            wanted = {1: hashlib.sha256(content).digest(), 2: offset, 3: min(512, len(content) - offset)}
             answer = shelf.answer(cbor.encode(wanted))
             assert answer is not None
             found[cbor.encode(wanted)] = [answer]
@@ -141,7 +142,7 @@ def test_what_is_there_is_not_fetched_again(board: BoardProcess) -> None:
     damaged[1000] ^= 1
     board.call("put", "/b/trig/start.py", bytes(damaged))
     asked = board.call("fetch", _manifest(board), requests(FILES))
-    assert isinstance(asked, list) and len(asked) == 3
+    assert isinstance(asked, list) and len(asked) == 9
     assert stored(board) == FILES
 
 

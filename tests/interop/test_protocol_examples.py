@@ -206,6 +206,6 @@ def test_board_opens_the_command(board: BoardProcess) -> None:
 
 
 def test_board_reads_the_manifest(board: BoardProcess) -> None:
-    board.exec("from trig.manifest import Manifest\ndef files(data): return Manifest(data).files")
+    board.exec("from trig.manifest import Manifest\ndef files(data): return list(Manifest(data).files())")
     files = [[file.path, file.size, file.digest] for file in examples.UPDATE.files]
     assert board.call("files", on_page("manifest")) == files

@@ -150,7 +150,7 @@ class EmulatedBoard:
             secure_element=secure_element_of(config),
         )
         directory.mkdir(parents=True, exist_ok=True)
-        files = flash.device_files(device or flash.device_directory())
+        files = flash.device_files(device or flash.device_directory(), compiled=True)
         flash.create_image(directory / _IMAGE, files | {"/config.json": json.dumps(config).encode()})
         facts.save(directory / _FACTS)
         return cls(directory, facts, clock, weather, host or shared_host())
