@@ -97,6 +97,8 @@ def run(start, steps):
                 if what == "stop":
                     counter.close()
                 nvs.new = {}
+                if counter._keeper:
+                    counter._keeper.cancel()
                 source = Source()
                 counter = PulseCounter(source, nvs, settings)
         if counter._keeper:
