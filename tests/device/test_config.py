@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from boardrunner import BoardError, BoardProcess
+from boardrunner import DEVICE, BoardError, BoardProcess, run
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -179,3 +179,17 @@ def test_unreadable_files(board: BoardProcess, tmp_path: Any) -> None:
         with pytest.raises(BoardError) as caught:
             board.call("trig.config.load", str(tmp_path / name))
         assert caught.value.kind == "ConfigError" and word in caught.value.text
+
+
+def test_every_field_is_in_the_readme_with_its_default() -> None:
+    table = (DEVICE / "README.md").read_text().partition("\n## Configuration\n")[2].partition("\n## ")[0]
+    rows = {cells[1].strip(): cells[2].strip() for line in table.splitlines() if len(cells := line.split("|")) > 4}
+    code = "from trig import config\nfor n, r in config._ROOT.items(): print(n, r[3] if len(r) > 3 else '-', sep='=')"
+    for line in run(code, heap="600k").splitlines():
+        name, _, default = line.partition("=")
+        found = [shown for field, shown in rows.items() if field.startswith((f"`{name}`", f"`{name}."))]
+        assert found, f"{name} is not in device/README.md"
+        if default.isdigit():
+            assert found == [default], name
+        elif default in ("", "None"):
+            assert found == ["none"], name
