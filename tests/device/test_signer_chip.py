@@ -121,7 +121,7 @@ def test_statements_of_the_chip_are_verified_and_acked(
     embedded_broker: RunningBroker,  # noqa: F811
     compiled: Path,
 ) -> None:
-    # With 160k, of objects twice as large as a board's, there is not always room for all of the application and the chip.
+    # With 160k, of objects twice as large as a board's, application and chip do not always have room: docs/signing.md.
     board = make(config(embedded_broker.port), device=compiled, heap="192k")
     chip(board).high_s = True
     show(board)
