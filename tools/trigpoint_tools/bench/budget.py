@@ -36,6 +36,7 @@ LOOKS = 30
 LOOP = 100_000
 SPEED = 600
 _PATIENCE_S = 300
+_SPACING_S = 12  # a connection that lasts for less makes the board wait longer before the next
 
 SENSORS: list[dict[str, Any]] = [{"type": "bme280", "scl": 22, "sda": 21, "address": 0x76}]
 
@@ -198,8 +199,11 @@ def run_readings(directory: Path, readings: int, looks: int) -> Run:
             before = _children_s()
             board.start()
             free = []
+            asked = time.monotonic()
             for look in range(1, looks + 1):
                 gateway.wait_for(readings * look // looks, 1)
+                time.sleep(max(0.0, asked + _SPACING_S - time.monotonic()))
+                asked = time.monotonic()
                 free.append(gateway.ask_health()["heap_free"])
             board.stop()
             return Run(gateway.readings, _children_s() - before, loop_s, tuple(free), gateway.health[-1])
