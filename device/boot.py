@@ -1,1 +1,8 @@
-# Runs at every start, before main.py or the prompt. Nothing here may fail: a board must always reach its prompt.
+# Runs at every start, before main.py or the prompt. It never fails and is never updated: a board must always reach its
+# prompt.
+try:
+    import slots
+
+    slots.choose()
+except Exception as error:
+    print("boot:", error)

@@ -1,6 +1,6 @@
-"""Real MQTT brokers for tests: the embedded one, and Mosquitto where it is installed.
+"""Real MQTT brokers for tests: the embedded one, and Mosquitto and nats-server where they are installed.
 
-A test module gets the fixtures with `from brokers import broker, embedded_broker, mosquitto`.
+A test module gets the fixtures with `from brokers import broker, any_broker, embedded_broker, mosquitto`.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import pytest
 
 HOST = "127.0.0.1"
 MOSQUITTO = shutil.which("mosquitto", path=os.environ.get("PATH", "") + os.pathsep + "/usr/sbin")
+NATS_SERVER = shutil.which("nats-server", path=os.environ.get("PATH", "") + os.pathsep + "/usr/sbin")
 _START_S = 20
 
 # It ends with its parent: then nobody holds the other end of its standard input any more.
@@ -94,6 +95,23 @@ def make_mosquitto(directory: Path, extra: str = "") -> RunningBroker:
     return RunningBroker("mosquitto", port, [MOSQUITTO, "-c", str(config)], directory / "mosquitto.log")
 
 
+def make_nats(directory: Path) -> RunningBroker:
+    """Return nats-server with an MQTT port, not started yet; its sessions are on disk. Skips where there is none."""
+    if NATS_SERVER is None:
+        pytest.skip("nats-server is not installed (apt-get install nats-server)")
+    port = free_port()
+    config = directory / "nats.conf"
+    config.write_text(
+        f'server_name: test\nlisten: "{HOST}:{free_port()}"\n'
+        f'jetstream {{ store_dir: "{directory / "nats"}" }}\n'
+        f'mqtt {{ listen: "{HOST}:{port}" }}\n'
+    )
+    return RunningBroker("nats", port, [NATS_SERVER, "-c", str(config)], directory / "nats.log")
+
+
+_MAKERS = {"embedded": make_embedded, "mosquitto": make_mosquitto, "nats": make_nats}
+
+
 @pytest.fixture
 def embedded_broker(tmp_path: Path) -> Iterator[RunningBroker]:
     running = make_embedded(tmp_path)
@@ -113,7 +131,16 @@ def mosquitto(tmp_path: Path) -> Iterator[RunningBroker]:
 @pytest.fixture(params=["embedded", "mosquitto"])
 def broker(request: Any, tmp_path: Path) -> Iterator[RunningBroker]:
     """Each test that asks for this runs against both brokers."""
-    running = make_embedded(tmp_path) if request.param == "embedded" else make_mosquitto(tmp_path)
+    yield from _started(_MAKERS[request.param](tmp_path))
+
+
+@pytest.fixture(params=list(_MAKERS))
+def any_broker(request: Any, tmp_path: Path) -> Iterator[RunningBroker]:
+    """Each test that asks for this runs against all brokers that boards may meet."""
+    yield from _started(_MAKERS[request.param](tmp_path))
+
+
+def _started(running: RunningBroker) -> Iterator[RunningBroker]:
     running.start()
     yield running
     running.stop()

@@ -1,59 +1,33 @@
 """The running board: sensor -> pack -> sign -> journal -> uplink, each step in a task of its own where it has to wait.
 
-``App`` holds the parts and their rules; ``main`` makes it from config.json and the real hardware.
+``App`` holds the parts and their rules; ``trig.start`` makes it from config.json and the real hardware.
 """
 
 import asyncio
 import gc
-import json
-import time
+from os import urandom
 
 from micropython import const
 
-from trig import __version__, mqtt, uplink
+from trig import ConfigError, health, mqtt, uplink
+from trig.batch import Batch
 from trig.clock import Clock
-from trig.config import ConfigError, load
 from trig.guard import WATCHDOG_MS, Guard
 from trig.journal import JournalError
-from trig.mqtt_packets import MqttError
-from trig.p256 import P256Error
-from trig.senml import Pack, PackFull, SenmlError
-from trig.sensors import SensorError, open_sensor
-from trig.signer import JOURNAL, NVS, Signer, open_identity
+from trig.keys import SignerError
+from trig.p256 import P256Error, point
+from trig.senml import PackFull, SenmlError
+from trig.sensors import open_sensors
+from trig.signer import Signer
 from trig.statement import MAX_SIZE
 from trig.wifi import Wifi
 
-_HEALTH_MS = const(300000)
-_PUBLISH_MS = const(30000)
 _TIMER = const(0)
 _UPLINK_MS = const(120000)
-_RESTART_MS = const(10000)
 _FINISH_POLLS = const(100)
 _FINISH_POLL_MS = const(10)
 
 WILL = '{"online":false}'
-
-
-class Batch:
-    """The readings measured and not yet signed, and the rule for when to sign them."""
-
-    def __init__(self, samples, age_s):
-        """A statement is due after so many samples, or when the oldest of them is so many seconds old."""
-        self.pack = Pack()
-        self.samples = 0
-        self._max_samples = samples
-        self._age_s = age_s
-
-    def clear(self):
-        """Forget what is signed."""
-        self.pack.clear()
-        self.samples = 0
-
-    def due(self, now, urgent):
-        """Whether to sign now: full, too old, or ``urgent`` and not empty. ``now`` is on the clock's count."""
-        if not self.pack.count:
-            return False
-        return urgent or self.samples >= self._max_samples or now - self.pack.first_time >= self._age_s
 
 
 class App:
@@ -61,48 +35,72 @@ class App:
 
     Attributes:
         sensor_errors: failed measurements since start, by the part's name.
-        faults: times that flash refused a statement.
+        faults: times that flash refused a statement or the signer failed.
         lost: readings that found no room because flash went on refusing.
+        heap_low: the least free heap seen after a statement was signed, bytes.
+        reset_cause: number from ``machine.reset_cause``.
     """
 
-    def __init__(self, config, key, journal, hardware, network):
+    def __init__(self, config, key, journal, hardware, network, crashes, owner, buffers=None):
         """Put the parts together; ``run`` starts them.
 
         Args:
             config: from trig.config.
-            key, journal: from trig.signer.open_identity.
+            key, journal: from trig.signer.start.
             hardware: the ``machine`` module.
             network: the ``network`` module.
+            crashes: trig.crash.Crashes.
+            owner: trig.trial.Trial, or trig.owner.Owner.
+            buffers: two of 4,096 bytes each, from whoever had such large pieces of heap; None makes them here.
 
         Raises:
             ConfigError: link_key or broker.ca cannot be used.
         """
         broker = config["broker"]
+        sign_buffer, send_buffer = buffers or (bytearray(MAX_SIZE), bytearray(MAX_SIZE))
         self._config = config
+        self.owner = owner
         self.clock = Clock(hardware.RTC())
         self.journal = journal
-        self.signer = Signer(key, journal, self.clock, bytearray(MAX_SIZE))
+        self.signer = Signer(key, journal, self.clock, sign_buffer)
         self.wifi = Wifi(network.WLAN(network.STA_IF), config["wifi"])
+        open_stream = mqtt.tcp(broker["host"], broker["port"], _tls(broker))
+        self.ntp = None
+        if config["ntp"]["host"]:
+            from trig.ntp import Ntp  # 4 KB of heap that a board without it need not spend
+
+            self.ntp = Ntp(config["ntp"]["host"], config["ntp"]["port"], self.clock, urandom)
+            open_stream = self.ntp.before(open_stream)
         self.client = mqtt.Client(
-            mqtt.tcp(broker["host"], broker["port"], _tls(broker)),
+            open_stream,
             key.kid.hex(),
             user=key.kid.hex(),
             password=broker["password"],
             keepalive_s=broker["keepalive_s"],
             will_topic=uplink.health_topic(key.kid),
             will=WILL,
-            topics=(uplink.ack_topic(key.kid),),
+            topics=(uplink.ack_topic(key.kid),) + tuple(owner.topics),
+            receive_bytes=owner.receive_bytes,
         )
+        link_key = config["link_key"]
         try:
-            ack_key = self.signer.ack_key(config["link_key"])
+            point(link_key[:32], link_key[32:])
         except P256Error:
             raise ConfigError("link_key: not a P-256 public key")
         self.uplink = uplink.Uplink(
-            self.client, journal, self.clock, ack_key, key.kid, config["resend_s"], bytearray(MAX_SIZE)
+            self.client,
+            journal,
+            self.clock,
+            lambda: self.signer.ack_key(link_key),
+            key.kid,
+            config["resend_s"],
+            send_buffer,
         )
+        if config["battery"] is None:
+            self.uplink.prepare()  # now, while there is most room for it
         self.batch = Batch(config["batch"]["samples"], config["batch"]["age_s"])
-        self._sensors = [open_sensor(settings, hardware) for settings in config["sensors"]]
-        self._values = [0] * max(len(sensor.channels) for sensor in self._sensors)
+        self._sensors = open_sensors(config["sensors"], hardware)
+        self._values = [[0] * len(sensor.channels) for sensor in self._sensors]
         self._timer = hardware.Timer(_TIMER)
         self._timer_class = hardware.Timer
         self._tick = asyncio.ThreadSafeFlag()
@@ -114,7 +112,9 @@ class App:
         self.last_error = ""
         self.faults = 0
         self.lost = 0
-        self._heap_low = gc.mem_free()
+        self.crashes = crashes
+        self.reset_cause = hardware.reset_cause()
+        self.heap_low = gc.mem_free()
 
     # -- sampling
 
@@ -127,22 +127,41 @@ class App:
             await self._tick.wait()
 
     async def measure(self):
-        """Read every sensor once into the batch. A sensor that fails is counted and named, and stops nothing."""
+        """Read every sensor once, all at the same time, into the batch.
+
+        A sensor that fails is counted and named, and stops nothing.
+        """
         now = self.clock.seconds()
         taken = False
         self._measuring = True
-        for sensor in self._sensors:
-            try:
-                await sensor.measure(self._values)
-                for i, (name, unit, exponent) in enumerate(sensor.channels):
-                    self._add(name, unit, self._values[i], exponent, now)
-                taken = True
-            except (SensorError, SenmlError, OSError, asyncio.TimeoutError) as error:
-                self.sensor_errors[sensor.part] = self.sensor_errors.get(sensor.part, 0) + 1
-                self.last_error = str(error)
+        done = await asyncio.gather(*[self._read(i) for i in range(len(self._sensors))])
+        for i, sensor in enumerate(self._sensors):
+            if done[i]:
+                try:
+                    for j, (name, unit, exponent) in enumerate(sensor.channels):
+                        self._add(name, unit, self._values[i][j], exponent, now)
+                    taken = True
+                except SenmlError as error:
+                    self._sensor_failed(sensor, str(error))
         if taken:
             self.batch.samples += 1
         self._measuring = False
+
+    async def _read(self, i):
+        """Measure with one sensor; return whether it has values. What can go wrong in a driver ends here."""
+        sensor = self._sensors[i]
+        try:
+            await asyncio.wait_for_ms(sensor.measure(self._values[i]), sensor.limit_ms)
+            return True
+        except asyncio.TimeoutError:
+            self._sensor_failed(sensor, "{}: not done in {} ms".format(sensor.part, sensor.limit_ms))
+        except Exception as error:
+            self._sensor_failed(sensor, str(error) or repr(error))
+        return False
+
+    def _sensor_failed(self, sensor, why):
+        self.sensor_errors[sensor.part] = self.sensor_errors.get(sensor.part, 0) + 1
+        self.last_error = why
 
     def _add(self, name, unit, mantissa, exponent, now):
         pack = self.batch.pack
@@ -174,9 +193,10 @@ class App:
     def sign_if_due(self):
         """Sign the batch if its rule says so.
 
-        While the time is unset, the first sample after power-on goes out at once: its ack sets the clock.
+        While the time is unset, the first sample after power-on goes out at once: its ack sets the clock. In a
+        trial it does so too: its ack ends the trial.
         """
-        urgent = not self.clock.is_set and not self._signed_any
+        urgent = (self.owner.trying or not self.clock.is_set) and not self._signed_any
         if not self.batch.due(self.clock.seconds(), urgent) or self.sign():
             self._guard.moved("signer")
 
@@ -195,6 +215,10 @@ class App:
         except (OSError, JournalError) as error:
             self._refused(error)
             return False
+        except SignerError as error:
+            self.faults += 1
+            self.last_error = "signer: {}".format(error)
+            return False
         return True
 
     def _settle(self):
@@ -210,7 +234,7 @@ class App:
         self._signing_seq = -1
         self._signed_any = True
         gc.collect()
-        self._heap_low = min(self._heap_low, gc.mem_free())
+        self.heap_low = min(self.heap_low, gc.mem_free())
         self.uplink.wake()
 
     def _refused(self, error):
@@ -223,6 +247,11 @@ class App:
             asyncio.run(self._measured())
         self._timer.deinit()
         self.sign()
+        for sensor in self._sensors:
+            try:
+                sensor.close()
+            except OSError as error:
+                self._sensor_failed(sensor, str(error))
 
     async def _measured(self):
         """Let the tasks go on until the measurement is done, or is seen to hang."""
@@ -230,50 +259,6 @@ class App:
             if not self._measuring:
                 return
             await asyncio.sleep_ms(_FINISH_POLL_MS)
-
-    # -- health
-
-    def health(self):
-        """What the board says of itself: a dict for JSON."""
-        return {
-            "online": True,
-            "version": __version__,
-            "uptime_s": self.clock.seconds(),
-            "reset_cause": self._hardware.reset_cause(),
-            "clock_set": self.clock.is_set,
-            "clock_corrections": self.clock.corrections,
-            "heap_free": gc.mem_free(),
-            "heap_low": self._heap_low,
-            "next_seq": self.journal.next_seq,
-            "unacked": self.journal.depth,
-            "dropped": self.journal.dropped,
-            "damaged": self.journal.damaged,
-            "faults": self.faults,
-            "lost": self.lost,
-            "bad_acks": self.uplink.bad_acks,
-            "sensor_errors": self.sensor_errors,
-            "last_error": self.last_error[:120],
-            "rssi": self.wifi.signal(),
-            "connections": self.client.session,
-            "link_error": self.client.error[:120],
-        }
-
-    async def _report(self):
-        """Publish health at each connect and every few minutes."""
-        topic = uplink.health_topic(self.signer.kid)
-        while True:
-            await self.client.up.wait()
-            session = self.client.session
-            began = time.ticks_ms()
-            gc.collect()
-            try:
-                await asyncio.wait_for_ms(
-                    self.client.publish(topic, json.dumps(self.health()).encode(), retain=True), _PUBLISH_MS
-                )
-            except (asyncio.TimeoutError, MqttError) as error:
-                self.last_error = "health: {}".format(error)
-            while self.client.session == session and time.ticks_diff(time.ticks_ms(), began) < _HEALTH_MS:
-                await asyncio.sleep_ms(1000)
 
     # -- all of it
 
@@ -284,19 +269,48 @@ class App:
         self._guard = Guard(
             self._hardware.WDT(timeout=WATCHDOG_MS),
             {"sampler": late_ms, "signer": late_ms, "uplink": _UPLINK_MS},
+            self.record,
         )
         await asyncio.gather(
             self._guard.run(),
-            self.wifi.run(self.client.hurry),
-            self.client.run(),
-            self._report(),
-            self.uplink.send(self._uplink_moved),
-            self.uplink.receive(self._arm),
+            health.report(
+                self.client,
+                uplink.health_topic(self.signer.kid),
+                lambda: health.gather(self),
+                self.crashes,
+                self.owner.news,
+            ),
+            self.owner.run(self.client, self.journal),
+            *self.link(self._uplink_moved, self._arm),
             self._sample_forever(),
         )
 
+    def link(self, moved, clock_moved):
+        """What keeps the board in touch with its gateway, as coroutines; ``moved`` and ``clock_moved`` as in Uplink."""
+
+        def told():
+            clock_moved()
+            self.client.hurry()  # TLS may have been waiting for the time
+
+        return (
+            self.wifi.run(self._joined),
+            self.client.run(),
+            self.uplink.send(moved),
+            self.uplink.receive(clock_moved, self.owner.take),
+        ) + ((self.ntp.run(told),) if self.ntp else ())
+
+    def _joined(self):
+        if self.ntp:
+            self.ntp.joined()
+        self.client.hurry()
+
     def _uplink_moved(self):
         self._guard.moved("uplink")
+
+    def record(self, text):
+        """Keep what is about to reset the board."""
+        seconds = self.clock.seconds()
+        self.crashes.record(text, seconds, self.clock.unix(seconds))
 
 
 def _tls(broker):
@@ -307,34 +321,3 @@ def _tls(broker):
             return mqtt.tls_context(file.read())
     except (OSError, ValueError):
         raise ConfigError("broker.ca: {} is not a readable CA certificate (DER)".format(broker["ca"]))
-
-
-def main():
-    """Run the board until Ctrl-C; then sign what is in the batch and end. Any other error ends in a restart."""
-    import os
-    import sys
-
-    import esp32
-    import machine
-    import network
-
-    try:
-        config = load("/config.json")
-        key, journal = open_identity(esp32.NVS(NVS), os.urandom, JOURNAL)
-        app = App(config, key, journal, machine, network)
-    except ConfigError as error:
-        print("config.json:", error)
-        return
-    gc.collect()
-    print("board", key.kid.hex(), "next seq", journal.next_seq, "free heap", gc.mem_free())
-    try:
-        asyncio.run(app.run())
-    except KeyboardInterrupt:
-        app.stop()
-        print("stopped, next seq", journal.next_seq)
-    except Exception as error:
-        # Nobody is there to read it on a roof: keep the readings, give a person at the cable time for Ctrl-C, restart.
-        sys.print_exception(error)
-        app.stop()
-        time.sleep_ms(_RESTART_MS)
-        machine.reset()

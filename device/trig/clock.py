@@ -2,7 +2,12 @@
 
 ``seconds`` counts on from power-on whatever is done to the wall clock, so that readings from before and after a
 setting keep their distance. The wall clock lives in the RTC, which goes on through resets and deep sleep; after
-power-on it stands in the year 2000 and counts as unset until an ack has told the time (protocol, section 4).
+power-on it stands in the year 2000 and counts as unset until an ack or an NTP server has told the time (protocol,
+section 4).
+
+Two tell the time, and each bounds the other. The gateway's acks are authenticated, but exact to the way of a statement
+only; NTP is exact, but anyone on the way can forge it. So NTP keeps the clock as long as it stays near what the acks
+say, and where they contradict each other for good, the acks are believed.
 """
 
 import time
@@ -10,6 +15,9 @@ import time
 from micropython import const
 
 _SLACK_S = const(2)
+_NEAR_S = const(60)
+_DRIFT = const(64)  # one second in so many: what an ESP32's slow clock may lose in deep sleep, and more
+_ACKS_AGAINST_NTP = const(3)
 _UNSET_BEFORE = const(1262304000)  # 2010-01-01: an unset clock would have to run for ten years to get there
 _YEAR_2000 = const(946684800)
 
@@ -18,7 +26,11 @@ class Clock:
     """Time of day by the RTC.
 
     Attributes:
+        is_set: whether the time of day is known.
+        source: who set it: "ack", "ntp", "rtc" (it ran on through a reset), or "" if it is not set.
         corrections: how often the wall clock was moved after it had been set.
+        refused: times of NTP servers, and of acks under NTP, that were too far off to be believed.
+        error_s: by how many seconds the clock was behind the last time it was told (ahead: below 0); 0 if it agreed.
     """
 
     def __init__(self, rtc):
@@ -29,6 +41,11 @@ class Clock:
         self._start = int(time.time())
         self.corrections = 0
         self.is_set = self._now() >= _UNSET_BEFORE
+        self.source = "rtc" if self.is_set else ""
+        self.refused = 0
+        self.error_s = 0
+        self._against = 0
+        self._acked_at = None
 
     def _now(self):
         return int(time.time()) + self._epoch
@@ -54,13 +71,55 @@ class Clock:
         Args:
             time_ms: the gateway's clock when it made the ack, ms since 1970.
             sent, received: when the statement went out and its ack came in, on ``seconds``'s count. A clock that was
-                between the two, give or take two seconds, is right as far as anyone can tell.
+                between the two, give or take two seconds, is right as far as anyone can tell. One that NTP keeps may
+                be a minute off, and is moved only by the third ack in a row that says otherwise.
         """
         now = time_ms // 1000
         if now < _UNSET_BEFORE or now >> 32:
             return False
-        if self.is_set and self.unix(sent) - _SLACK_S <= now <= self.unix(received) + _SLACK_S:
+        if self.is_set:
+            slack = _NEAR_S if self.source == "ntp" else _SLACK_S
+            early, late = self.unix(sent) - now, now - self.unix(received)
+            if early <= slack and late <= slack:
+                self.error_s = late if late > 0 else -early if early > 0 else 0
+                self._acked_at = received
+                self._against = 0
+                return False
+            self.error_s = late if late > 0 else -early
+            self._against += 1
+            if self.source == "ntp" and self._against < _ACKS_AGAINST_NTP:
+                self.refused += 1
+                return False
+        self._acked_at = received
+        self._set(time_ms, "ack")
+        return True
+
+    def take_ntp(self, time_ms):
+        """Take an NTP server's time, now; return whether the clock was moved.
+
+        Once an ack has confirmed or set the clock, the time is believed only if it is within a minute of it, and one
+        second more for each 64 that have passed since.
+        """
+        now = time_ms // 1000
+        if now < _UNSET_BEFORE or now >> 32:
+            self.refused += 1
             return False
+        if self.is_set:
+            error = now - self._now()
+            if self._acked_at is not None:
+                near = _NEAR_S + (self.seconds() - self._acked_at) // _DRIFT
+                if abs(error) > near:
+                    self.refused += 1
+                    return False
+            self.error_s = error
+            if abs(error) < _SLACK_S:
+                self.source = "ntp"
+                return False
+        self._set(time_ms, "ntp")
+        return True
+
+    def _set(self, time_ms, source):
+        now = time_ms // 1000
         year, month, day, hour, minute, second, weekday = time.gmtime(now - self._epoch)[:7]
         before = int(time.time())
         self._rtc.datetime((year, month, day, weekday, hour, minute, second, time_ms % 1000 * 1000))
@@ -68,4 +127,5 @@ class Clock:
         if self.is_set:
             self.corrections += 1
         self.is_set = True
-        return True
+        self.source = source
+        self._against = 0

@@ -8,11 +8,12 @@ import os
 
 from micropython import const
 
+from trig import ConfigError
+
 VERSION = const(1)
 _MAX_FILE = const(8192)
 _MAX_WIFI = const(8)
-_MAX_SENSORS = const(8)
-_NAME = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-:._"
+_MAX_SENSORS = const(16)
 
 # Field: (lowest, highest, default) for an integer or the length of a text; no default: the field must be there.
 _WIFI = {"ssid": (str, 1, 32), "password": (str, 0, 64, "")}
@@ -24,30 +25,32 @@ _BROKER = {
     "password": (str, 0, 128, ""),
     "keepalive_s": (int, 5, 3600, 60),
 }
+_NTP = {"host": (str, 0, 255, ""), "port": (int, 1, 65535, 123)}
 _BATCH = {"samples": (int, 1, 255, 6), "age_s": (int, 1, 604800, 21600)}
-_BME280 = {
-    "type": (str, 1, 16),
-    "name": (str, 0, 40, ""),
+_BATTERY = {"connect_every": (int, 1, 1000, 6), "awake_s": (int, 10, 600, 60)}
+_BATTERY_SAMPLE_S = const(10)
+_SECURE_ELEMENT = {
     "i2c": (int, 0, 1, 0),
     "scl": (int, 0, 48),
     "sda": (int, 0, 48),
-    "address": (int, 0x76, 0x77, 0x76),
+    "address": (int, 0x08, 0x77, 0x60),
+    "slot": (int, 0, 15, 0),
 }
-_SENSORS = {"bme280": _BME280}
 _ROOT = {
     "version": (int, 1, VERSION),
     "wifi": (list, 1, _MAX_WIFI),
     "broker": (dict, 0, 16),
+    "ntp": (dict, 0, 8, {}),
     "link_key": (str, 128, 128),
+    "owner_key": (str, 0, 128, ""),
+    "trial_s": (int, 5, 86400, 600),
     "sensors": (list, 1, _MAX_SENSORS),
     "sample_s": (int, 1, 86400, 3600),
     "batch": (dict, 0, 8, {}),
     "resend_s": (int, 1, 86400, 30),
+    "battery": (dict, 0, 4, None),
+    "secure_element": (dict, 0, 8, None),
 }
-
-
-class ConfigError(ValueError):
-    """The configuration cannot be used; the message names the field and says what it should be."""
 
 
 def load(path):
@@ -66,7 +69,7 @@ def load(path):
 
 
 def check(data):
-    """Check a decoded configuration and return it with its defaults filled in, ``link_key`` as 64 bytes x || y.
+    """Check a decoded configuration and return it with its defaults filled in, keys as 64 bytes x || y.
 
     Raises:
         ConfigError: a field is missing, unknown, of the wrong type or out of bounds.
@@ -74,45 +77,57 @@ def check(data):
     root = _section(data, _ROOT, "")
     root["wifi"] = [_section(item, _WIFI, "wifi[{}].".format(i)) for i, item in enumerate(root["wifi"])]
     root["broker"] = broker = _section(root["broker"], _BROKER, "broker.")
+    root["ntp"] = _section(root["ntp"], _NTP, "ntp.")
     root["batch"] = _section(root["batch"], _BATCH, "batch.")
-    root["sensors"] = [_sensor(item, "sensors[{}].".format(i)) for i, item in enumerate(root["sensors"])]
+    # Here and not above, so that who has read the configuration can forget the sensors' schemas: they are large.
+    from trig.sensors import entries
+
+    root["sensors"] = entries.check(root["sensors"], _section, ConfigError)
+    if root["battery"] is not None:
+        for i, sensor in enumerate(root["sensors"]):
+            if sensor["type"] == "pulse":
+                raise ConfigError("sensors[{}].type: no pulse with battery, nobody counts while it sleeps".format(i))
+    if root["battery"] is not None:
+        root["battery"] = _section(root["battery"], _BATTERY, "battery.")
+        if "batch" in data:
+            raise ConfigError("batch: not with battery, where each sample is signed when it is taken")
+        if root["sample_s"] < _BATTERY_SAMPLE_S:
+            raise ConfigError("sample_s: want at least {} with battery".format(_BATTERY_SAMPLE_S))
+        for i, sensor in enumerate(root["sensors"]):
+            if sensor["type"] == "pulse":
+                raise ConfigError("sensors[{}].type: a pulse counter does not count in deep sleep".format(i))
     for i, network in enumerate(root["wifi"]):
         if 0 < len(network["password"]) < 8:
             raise ConfigError("wifi[{}].password: want 8 to 64 characters, or none for an open network".format(i))
     if broker["tls"] and not broker["ca"]:
         raise ConfigError("broker.ca: want the file of the CA certificate (DER), because broker.tls is true")
-    for i, sensor in enumerate(root["sensors"]):
-        for other in root["sensors"][:i]:
-            _check_pair(sensor, other, "sensors[{}].".format(i))
-    try:
-        root["link_key"] = bytes.fromhex(root["link_key"])
-    except ValueError:
-        raise ConfigError("link_key: want 128 hex digits")
+    if root["secure_element"] is not None:
+        root["secure_element"] = chip = secure_element(root)
+        for sensor in root["sensors"]:
+            _check_bus(chip, sensor)
+    for name in ("link_key", "owner_key"):
+        try:
+            root[name] = bytes.fromhex(root[name])
+        except ValueError:
+            raise ConfigError(name + ": want 128 hex digits")
+    if len(root["owner_key"]) not in (0, 64):
+        raise ConfigError("owner_key: want 128 hex digits, or none for a board that obeys nobody")
     return root
 
 
-def _sensor(item, where):
-    if not isinstance(item, dict):
-        raise ConfigError(where[:-1] + ": want an object")
-    kind = item.get("type")
-    if not isinstance(kind, str) or kind not in _SENSORS:
-        raise ConfigError(where + "type: want one of " + ", ".join(_SENSORS))
-    sensor = _section(item, _SENSORS[kind], where)
-    name = sensor["name"]
-    for i, character in enumerate(name):
-        if character not in _NAME or (i == 0 and character in "-:._"):
-            raise ConfigError(where + "name: want letters, digits and - : . _, a letter or digit first")
-    return sensor
+def secure_element(data):
+    """Check the ``secure_element`` of a decoded configuration alone; None if there is none. Raises ConfigError."""
+    if not isinstance(data, dict) or data.get("secure_element") is None:
+        return None
+    return _section(data["secure_element"], _SECURE_ELEMENT, "secure_element.")
 
 
-def _check_pair(sensor, other, where):
-    if sensor["name"] == other["name"]:
-        raise ConfigError(where + "name: used twice")
-    if sensor["i2c"] == other["i2c"]:
-        if (sensor["scl"], sensor["sda"]) != (other["scl"], other["sda"]):
-            raise ConfigError(where + "i2c: used with other pins before")
-        if sensor["address"] == other["address"]:
-            raise ConfigError(where + "address: used twice on this bus")
+def _check_bus(chip, sensor):
+    if sensor.get("i2c") == chip["i2c"]:
+        if (sensor["scl"], sensor["sda"]) != (chip["scl"], chip["sda"]):
+            raise ConfigError("secure_element.i2c: a sensor uses it with other pins")
+        if sensor.get("address") == chip["address"]:
+            raise ConfigError("secure_element.address: a sensor has it on this bus")
 
 
 def _section(data, schema, where):

@@ -8,8 +8,10 @@ import os
 
 import esp32
 
+from trig import config
+from trig.keys import BLOB, RECORD, NvsKeys, SignerError, read_blob
 from trig.permit import PermitError
-from trig.signer import JOURNAL, NVS, Signer, open_identity
+from trig.signer import JOURNAL, NVS, Signer, start
 
 
 def show():
@@ -47,9 +49,51 @@ def permit(chain_id, registry, owner, metadata_hash, deadline):
     )
 
 
+def forget(kid):
+    """Give up this board's key and journal for good; the next start makes a new key, which must be enrolled.
+
+    This is how a board goes from a key in software to a secure element, back, or to another chip. A chip keeps its key
+    until it makes the next one.
+
+    Args:
+        kid: the board id that is given up, 64 hex digits, so that it is never another than the one meant.
+
+    Raises:
+        trig.keys.SignerError: the board has no key, or another one.
+    """
+    nvs = esp32.NVS(NVS)
+    record = read_blob(nvs, RECORD, 64)
+    if record is not None:
+        mine = record[-32:].hex()
+    else:
+        key = NvsKeys(nvs, None, None).load()
+        mine = None if key is None else key.kid.hex()
+    if mine is None or mine != kid.lower():
+        raise SignerError("this board's id is {}".format(mine))
+    # The journal first: a key without one is replaced, a journal without its key is not missed.
+    for name in os.listdir(JOURNAL):
+        os.remove(JOURNAL + "/" + name)
+    nvs.erase_key(BLOB if record is None else RECORD)
+    nvs.commit()
+    print("forgotten:", mine)
+
+
 def _signer():
-    key, journal = open_identity(esp32.NVS(NVS), os.urandom, JOURNAL)
+    key, journal = start(_secure_element())
     return Signer(key, journal, None, b"")
+
+
+def _secure_element():
+    # Of the configuration this needs no more, so that a board whose Wi-Fi or broker is wrong can still be enrolled.
+    try:
+        with open("/config.json") as file:
+            return config.secure_element(json.load(file))
+    except OSError:
+        return None
+    except config.ConfigError:
+        raise
+    except ValueError:
+        raise config.ConfigError("/config.json: not JSON")
 
 
 def _hex(name, text):

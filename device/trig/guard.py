@@ -31,9 +31,18 @@ class Guard:
         late: the names of the parts that are late; the board is about to be reset if there are any.
     """
 
-    def __init__(self, watchdog, bounds):
-        """Take a ``machine.WDT`` and name to longest pause in ms, for each part that must move."""
+    def __init__(self, watchdog, bounds, note, feed_ms=_FEED_MS):
+        """Take the parts.
+
+        Args:
+            watchdog: a ``machine.WDT``.
+            bounds: name to longest pause in ms, for each part that must move.
+            note: ``note(text)`` is called once when someone is late, with the names: the last chance to keep why.
+            feed_ms: how often to look.
+        """
         self._watchdog = watchdog
+        self._note = note
+        self._feed_ms = feed_ms
         self._bounds = bounds
         now = time.ticks_ms()
         self._moved_at = {name: now for name in bounds}
@@ -45,14 +54,17 @@ class Guard:
 
     def check(self):
         """Feed the watchdog unless someone is late."""
+        before = self.late
         self.late = late(self._moved_at, self._bounds, time.ticks_ms())
-        if self.late:
-            print("watchdog: not moving:", ", ".join(self.late))
-        else:
+        if not self.late:
             self._watchdog.feed()
+        elif not before:
+            text = "watchdog: not moving: " + ", ".join(self.late)
+            print(text)
+            self._note(text)
 
     async def run(self):
         """Check for ever, often enough for the watchdog."""
         while True:
             self.check()
-            await asyncio.sleep_ms(_FEED_MS)
+            await asyncio.sleep_ms(self._feed_ms)

@@ -15,6 +15,7 @@ from micropython import const
 
 from trig.mqtt_packets import (
     CONNACK,
+    DISCONNECT_BYTES,
     PINGREQ_BYTES,
     PUBACK,
     PUBLISH,
@@ -38,6 +39,14 @@ _STEADY_MS = const(10000)
 _MAX_FLIGHTS = const(8)
 _MAX_WAITING = const(8)
 _MAX_TOPIC = const(128)
+
+# The same numbers in lwIP and in the C libraries; not every port names them.
+_IPPROTO_TCP = const(6)
+_TCP_NODELAY = const(1)
+
+_NO_SUCH_NAME = const(-202)  # the ESP32's getaddrinfo: no such name, or nobody to ask
+# ECONNRESET, EPIPE, ENOTCONN, and ECONNABORTED of lwIP.
+_CLOSED = (104, 32, 107, 113)
 
 
 class _Flight:
@@ -89,6 +98,8 @@ class Client:
         self._connect_bytes = connect(client_id, user, password, keepalive_s, will_topic, will)
         self._topics = topics
         self._idle_ms = keepalive_s * 750
+        # How late a ping can be; the broker's patience ends at one and a half times the keepalive.
+        self._slice_ms = min(_SLICE_MS, keepalive_s * 250)
         self._response_ms = response_ms
         self._receiver = Receiver(receive_bytes)
         self._head = bytearray(_MAX_TOPIC + 9)
@@ -119,7 +130,7 @@ class Client:
             except asyncio.TimeoutError:
                 self.error = "no answer in time"
             except (OSError, ValueError, MemoryError, MqttError) as error:
-                self.error = "{}: {}".format(type(error).__name__, error)
+                self.error = explain(error)
             if time.ticks_diff(time.ticks_ms(), began) > _STEADY_MS:
                 backoff = _BACKOFF_MS
             gc.collect()
@@ -197,7 +208,7 @@ class Client:
                 raise MqttError("no answer to a ping")
             room = receiver.room()
             try:
-                count = await asyncio.wait_for_ms(self._stream.readinto(room), _SLICE_MS)
+                count = await asyncio.wait_for_ms(self._stream.readinto(room), self._slice_ms)
             except asyncio.TimeoutError:
                 continue
             if count is None:
@@ -298,6 +309,14 @@ class Client:
         finally:
             del self._flights[packet_id]
 
+    async def leave(self):
+        """Say goodbye, so that the broker keeps the last will to itself. Cancel ``run`` after it."""
+        if self.up.is_set():
+            try:
+                await self._send(DISCONNECT_BYTES)
+            except (OSError, MqttError, asyncio.TimeoutError):
+                pass
+
     def __aiter__(self):
         return self
 
@@ -322,6 +341,21 @@ class Client:
                 return self._last_id
 
 
+def explain(error):
+    """One line that says why a connection ended or could not be made, for whoever reads the health report."""
+    if isinstance(error, MqttError):
+        return str(error)
+    if isinstance(error, ValueError):
+        # What mbedTLS says of a certificate, with its line end.
+        return "TLS: " + str(error).strip()
+    if isinstance(error, OSError) and error.errno == _NO_SUCH_NAME:
+        return "the broker's name cannot be looked up"
+    if isinstance(error, OSError) and error.errno in _CLOSED:
+        return "broker closed the connection"
+    # Of TLS and the Wi-Fi driver, the second argument is the name and the first a number.
+    return "{}: {}".format(type(error).__name__, error.args[1] if len(error.args) > 1 else error)
+
+
 def tls_context(authority):
     """A TLS client context that accepts nobody but a server certified by ``authority``, and under the name asked for.
 
@@ -340,10 +374,20 @@ def tls_context(authority):
 
 
 def tcp(host, port, context=None):
-    """Return an ``open_stream`` for Client. The name is looked up again at each connect: brokers move."""
+    """Return an ``open_stream`` for Client. The name is looked up again at each connect: brokers move.
+
+    A packet is two writes, its head and its payload. Without TCP_NODELAY the second waits for the broker's delayed
+    acknowledgement of the first: 40 ms for each message.
+    """
 
     async def open_stream():
-        name = host if context else None
-        return (await asyncio.open_connection(host, port, ssl=context, server_hostname=name))[0]
+        stream = (await asyncio.open_connection(host, port))[0]
+        link = stream.s  # type: ignore[attr-defined]  # extmod/asyncio/stream.py keeps its socket there
+        link.setsockopt(_IPPROTO_TCP, _TCP_NODELAY, 1)
+        if context is None:
+            return stream
+        link = context.wrap_socket(link, server_hostname=host, do_handshake_on_connect=False)
+        link.setblocking(False)
+        return asyncio.StreamReader(link)
 
     return open_stream

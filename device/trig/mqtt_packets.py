@@ -17,6 +17,7 @@ REFUSED = const(-1)  # a PUBLISH that was too large to take in, now passed over
 
 PINGREQ_BYTES = b"\xc0\x00"
 DISCONNECT_BYTES = b"\xe0\x00"
+DISCONNECT_BYTES = b"\xe0\x00"
 
 _MAX_TEXT = const(256)
 _MAX_PASSED_OVER = const(65536)

@@ -49,7 +49,8 @@ def _private(d):
     return number
 
 
-def _point(x, y):
+def point(x, y):
+    """The numbers (x, y) of a public key. Raises P256Error unless it is on the curve and each is 32 bytes."""
     x = _number(x, "x")
     y = _number(y, "y")
     if x >= _P or y >= _P or (y * y - (x * x - 3) * x - _B) % _P:
@@ -157,10 +158,12 @@ def _multiply(k, x, y):
     # k*Q for any point, in 64 windows of four digits, each +1 or -1: a window is one of -15, -13 ... 13, 15.
     b = ((k + (1 << 256) - 1) * _HALF % _N).to_bytes(32, "big")
     twice = _affine([_double(x, y, 1)])[0]
-    odd = [(x, y, 1)]
-    for _ in range(7):
-        odd.append(_add(*odd[-1], *twice))
-    odd = _affine(odd)
+    # The odd multiples, in bytes and one by one: as integers all at once they took 5 KB of heap more.
+    odd = bytearray(8 * 64)
+    for at in range(0, 8 * 64, 64):
+        odd[at : at + 32] = x.to_bytes(32, "big")
+        odd[at + 32 : at + 64] = y.to_bytes(32, "big")
+        x, y = _affine([_add(x, y, 1, *twice)])[0]
     p = _P
     rx = ry = rz = 0
     for i in range(64):
@@ -168,7 +171,9 @@ def _multiply(k, x, y):
         if rz:
             rx, ry, rz = _double(*_double(*_double(*_double(rx, ry, rz))))
         positive = window >> 3
-        px, py = odd[window - 8 if positive else 7 - window]
+        at = (window - 8 if positive else 7 - window) * 64
+        px = int.from_bytes(odd[at : at + 32], "big")
+        py = int.from_bytes(odd[at + 32 : at + 64], "big")
         py = (p - py, py)[positive]
         if rz:
             rx, ry, rz = _add(rx, ry, rz, px, py)
@@ -220,7 +225,7 @@ def verify(x, y, digest, signature):
 
     Raises P256Error if the public key is not on the curve or the digest is not 32 bytes.
     """
-    x, y = _point(x, y)
+    x, y = point(x, y)
     message = _number(digest, "digest")
     if len(signature) != 64:
         return False
@@ -231,8 +236,19 @@ def verify(x, y, digest, signature):
     w = _inverse(s, _N)
     # Shamir's joint double-and-add was refused: this is no slower, and its two halves are there already.
     other = _affine([_multiply(r * w % _N, x, y)])[0]
-    point = _add(*_multiply_generator(message * w % _N), *other)
-    return point[2] != 0 and _affine([point])[0][0] % _N == r
+    total = _add(*_multiply_generator(message * w % _N), *other)
+    return total[2] != 0 and _affine([total])[0][0] % _N == r
+
+
+def low_s(signature):
+    """The same signature r || s with the lower s. Raises P256Error unless r and s are 1 to n - 1, 32 bytes each."""
+    if len(signature) != 64:
+        raise P256Error("signature is not 64 bytes")
+    r = int.from_bytes(signature[:32], "big")
+    s = int.from_bytes(signature[32:], "big")
+    if not 0 < r < _N or not 0 < s < _N:
+        raise P256Error("signature out of range")
+    return signature[:32] + min(s, _N - s).to_bytes(32, "big")
 
 
 def ecdh(d, x, y):
@@ -240,5 +256,5 @@ def ecdh(d, x, y):
 
     Raises P256Error on a private key out of range or a point that is not on the curve.
     """
-    x, y = _point(x, y)
+    x, y = point(x, y)
     return _affine([_multiply(_private(d), x, y)])[0][0].to_bytes(32, "big")

@@ -57,8 +57,9 @@ class Pack:
     def __init__(self, capacity=_MAX_RECORDS, max_size=3900):
         if not 1 <= capacity <= _MAX_RECORDS:
             raise SenmlError("capacity is not 1 to 255")
-        self._names = [None] * capacity
-        self._units = [None] * capacity
+        # A board has few channels and many readings: lists of texts for each would be the largest things on the heap.
+        self._kinds = []
+        self._kind = bytearray(capacity)
         self._mantissas = array("i", bytes(4 * capacity))
         self._exponents = array("b", bytes(capacity))
         self._times = array("i", bytes(4 * capacity))
@@ -67,6 +68,7 @@ class Pack:
 
     def clear(self):
         """Forget all readings."""
+        self._kinds.clear()
         self.count = 0
         self.first_time = 0
         self._size = 12  # the array's head and the first record's base time, at their longest
@@ -91,12 +93,17 @@ class Pack:
             raise SenmlError("time runs back")
         # Beside the texts at most 21 bytes: map head 1, labels 4, text heads 3, value 8, time 5.
         size = self._size + len(name) + len(unit) + 21
-        if count == len(self._names) or size > self._max_size or offset > _MAX_SPAN:
+        if count == len(self._kind) or size > self._max_size or offset > _MAX_SPAN:
             raise PackFull("pack holds %d readings" % count)
         if not count:
             self.first_time = time
-        self._names[count] = name
-        self._units[count] = unit
+        kinds = self._kinds
+        kind = 0
+        while kind < len(kinds) and kinds[kind] != (name, unit):
+            kind += 1
+        if kind == len(kinds):
+            kinds.append((name, unit))
+        self._kind[count] = kind
         self._mantissas[count] = mantissa
         self._exponents[count] = exponent
         self._times[count] = offset
@@ -125,9 +132,10 @@ class Pack:
             based = i == 0 and base_time is not None
             writer.map(3 + (time != 0) + based)
             writer.integer(_N)
-            writer.text(self._names[i])
+            name, unit = self._kinds[self._kind[i]]
+            writer.text(name)
             writer.integer(_U)
-            writer.text(self._units[i])
+            writer.text(unit)
             writer.integer(_V)
             if self._exponents[i]:
                 writer.tag(_DECIMAL_FRACTION)

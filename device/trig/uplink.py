@@ -126,7 +126,8 @@ class Uplink:
         Args:
             client: trig.mqtt.Client, subscribed to ``ack_topic(kid)``.
             journal, clock: of this board.
-            ack_key: 32 bytes, from Signer.ack_key.
+            ack_key: function that returns the 32 bytes of Signer.ack_key; called once, at the latest with the first
+                message: it costs as much as several signatures, and a board on batteries seldom connects.
             kid: the board id, 32 bytes.
             resend_s: how long to wait for an ack.
             buffer: at least 4,096 bytes of its own.
@@ -134,7 +135,8 @@ class Uplink:
         self._client = client
         self._journal = journal
         self._clock = clock
-        self._ack_key = ack_key
+        self._make_ack_key = ack_key
+        self._ack_key = None
         self._topic = statement_topic(kid)
         self._ack_topic = ack_topic(kid)
         self._window = Window(resend_s * 1000)
@@ -149,6 +151,11 @@ class Uplink:
         self._highest_sent = -1
         self.bad_acks = 0
         self.old_acks = 0
+
+    def prepare(self):
+        """Work out the ack key, if that has not been done: else the first message does it."""
+        if self._ack_key is None:
+            self._ack_key = self._make_ack_key()
 
     def wake(self):
         """There is a new statement in the journal."""
@@ -189,14 +196,22 @@ class Uplink:
                 continue
             self._window.sent(seq, oldest, acked, time.ticks_ms())
 
-    async def receive(self, clock_moved):
-        """Take acks for ever. ``clock_moved()`` is called when an ack has set the clock."""
+    async def receive(self, clock_moved, other):
+        """Take acks for ever.
+
+        Args:
+            clock_moved: ``clock_moved()`` is called when an ack has set the clock.
+            other: ``other(topic, payload)`` is called with what comes on other topics.
+        """
         async for topic, payload in self._client:
-            if topic == self._ack_topic and self.take(payload):
+            if topic != self._ack_topic:
+                other(topic, payload)
+            elif self.take(payload):
                 clock_moved()
 
     def take(self, data):
         """Act on one message from the ack topic; return whether it set the clock. What is not news changes nothing."""
+        self.prepare()
         try:
             seq, time_ms = open_ack(self._ack_key, data)
         except AckError:

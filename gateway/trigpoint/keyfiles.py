@@ -37,6 +37,11 @@ def create_chain_key(path: Path) -> None:
     write_private(path, f"{number:064x}\n".encode())
 
 
+def create_owner_key(path: Path) -> None:
+    """Make the P-256 key that signs commands to boards, as PKCS#8 PEM. Raises FileExistsError."""
+    create_link_key(path)
+
+
 def load_log_key(path: Path) -> ed25519.Ed25519PrivateKey:
     """Read the log key. Raises OperatorError if the file is missing, open to others, or not an Ed25519 key."""
     key = _load_pem(path)
@@ -47,10 +52,12 @@ def load_log_key(path: Path) -> ed25519.Ed25519PrivateKey:
 
 def load_link_key(path: Path) -> ec.EllipticCurvePrivateKey:
     """Read the link key. Raises OperatorError if the file is missing, open to others, or not a P-256 key."""
-    key = _load_pem(path)
-    if not isinstance(key, ec.EllipticCurvePrivateKey) or not isinstance(key.curve, ec.SECP256R1):
-        raise OperatorError(f"link key file {path} does not hold a P-256 key; name the file that `gateway init` made")
-    return key
+    return _load_p256(path, "link", "`gateway init` made")
+
+
+def load_owner_key(path: Path) -> ec.EllipticCurvePrivateKey:
+    """Read the owner key. Raises OperatorError if the file is missing, open to others, or not a P-256 key."""
+    return _load_p256(path, "owner", "was made when the board was enrolled")
 
 
 def load_chain_key(path: Path) -> bytes:
@@ -75,6 +82,13 @@ def load_password(path: Path) -> str:
     if not password or "\n" in password:
         raise OperatorError(f"password file {path} must hold the password on one line")
     return password
+
+
+def _load_p256(path: Path, name: str, made: str) -> ec.EllipticCurvePrivateKey:
+    key = _load_pem(path)
+    if not isinstance(key, ec.EllipticCurvePrivateKey) or not isinstance(key.curve, ec.SECP256R1):
+        raise OperatorError(f"{name} key file {path} does not hold a P-256 key; name the file that {made}")
+    return key
 
 
 def _load_pem(path: Path) -> object:

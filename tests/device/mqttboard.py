@@ -114,10 +114,10 @@ class MqttBoard:
         self._process.stdin.write(json.dumps(command).encode() + b"\n")
         self._process.stdin.flush()
 
-    def publish(self, topic: str, payload: bytes, count: int = 1, retain: bool = False) -> None:
+    def publish(self, topic: str, payload: bytes, count: int = 1, retain: bool = False, timeout: float = 15) -> None:
         """Publish, and return when the board says that all were acknowledged."""
         self.start_publish(topic, payload, count, retain)
-        self.expect("published", topic)
+        self.expect("published", topic, timeout)
 
     def start_publish(self, topic: str, payload: bytes, count: int = 1, retain: bool = False) -> None:
         self.tell(publish=[topic, payload.hex(), count, retain])

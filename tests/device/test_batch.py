@@ -59,8 +59,11 @@ class Guard:
 class Sensor:
     part = "thing"
     channels = (("a", "Cel", -2), ("b", "%RH", -2))
+    limit_ms = 1000
     fail = None
     n = 0
+    def close(self):
+        pass
     async def measure(self, out):
         if self.fail:
             raise self.fail
@@ -81,14 +84,20 @@ journal = Journal("/flash/j", KEY.kid)
 journal.create()
 config = {
     "wifi": [], "broker": {"host": "h", "port": 1, "tls": False, "password": "", "keepalive_s": 60},
-    "link_key": KEY.x + KEY.y, "sample_s": 60,
+    "ntp": {"host": "", "port": 123}, "link_key": KEY.x + KEY.y, "sample_s": 60,
     "sensors": [{"type": "bme280", "name": "", "i2c": 0, "scl": 1, "sda": 2, "address": 0x76}],
-    "batch": {"samples": SAMPLES, "age_s": 600}, "resend_s": 30,
+    "batch": {"samples": SAMPLES, "age_s": 600}, "resend_s": 30, "battery": None,
 }
-app = App(config, KEY, journal, Hardware, Network)
+class Nobody:
+    topics = ()
+    receive_bytes = 1024
+    trying = False
+
+app = App(config, KEY, journal, Hardware, Network, None, Nobody())
 app._guard = Guard()
 sensor = Sensor()
 app._sensors = [sensor]
+app._values = [[0] * len(sensor.channels)]
 clock = app.clock = app.signer._clock = Clock()
 buffer = bytearray(4096)
 

@@ -81,3 +81,51 @@ c = module.Clock(Rtc())
 assert not c.adjust(1000, 0, 0) and not c.is_set
 """
     )
+
+
+def test_ntp_keeps_the_clock_near_what_the_acks_say_and_no_further() -> None:
+    run(
+        _WORLD
+        + """
+c = module.Clock(Rtc())
+assert c.source == "" and not c.take_ntp(1000) and c.refused == 1 and not c.is_set
+assert c.take_ntp((UNIX + 5000) * 1000) and c.source == "ntp"
+assert c.take_ntp(UNIX * 1000) and c.unix(0) == UNIX and c.corrections == 1, "nothing has confirmed the first"
+assert not c.adjust((UNIX + 60) * 1000, 0, 0) and c.error_s == 60, "an ack within a minute confirms it"
+assert c.take_ntp((UNIX + 60) * 1000) and c.error_s == 60 and c.unix(0) == UNIX + 60
+assert not c.take_ntp((UNIX + 121) * 1000) and not c.take_ntp((UNIX - 1) * 1000) and c.refused == 3
+world.now += 6400
+assert c.take_ntp((UNIX + 60 + 6400 + 160) * 1000), "a second more for each 64"
+assert not c.take_ntp((UNIX + 60 + 6400 + 160 + 161) * 1000) and c.refused == 4
+assert not c.take_ntp((UNIX + 60 + 6400 + 161) * 1000) and c.refused == 4, "right to the second"
+"""
+    )
+
+
+def test_acks_overrule_ntp_but_only_the_third_in_a_row() -> None:
+    run(
+        _WORLD
+        + """
+c = module.Clock(Rtc())
+c.take_ntp(UNIX * 1000)
+wrong = (UNIX - 3600) * 1000
+assert not c.adjust(wrong, 0, 0) and not c.adjust(wrong, 0, 0) and c.error_s == -3600 and c.refused == 2
+assert not c.adjust(UNIX * 1000, 0, 0), "one that agrees begins the count again"
+assert not c.adjust(wrong, 0, 0) and not c.adjust(wrong, 0, 0)
+assert c.adjust(wrong, 0, 0) and c.source == "ack" and c.unix(0) == UNIX - 3600
+assert not c.take_ntp(UNIX * 1000) and c.unix(0) == UNIX - 3600, "now NTP is the one that is too far off"
+assert c.adjust(UNIX * 1000, 0, 0) and c.unix(0) == UNIX, "without NTP in charge one ack is enough"
+assert not c.take_ntp(UNIX * 1000) and c.source == "ntp"
+"""
+    )
+
+
+def test_ntp_corrects_what_ran_on_through_a_reset() -> None:
+    run(
+        _WORLD
+        + """
+world.now = UNIX - Time.EPOCH
+c = module.Clock(Rtc())
+assert c.source == "rtc" and c.take_ntp((UNIX + 500) * 1000) and c.corrections == 1 and c.source == "ntp"
+"""
+    )

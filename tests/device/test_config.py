@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from boardrunner import BoardError, BoardProcess
+from boardrunner import DEVICE, BoardError, BoardProcess, run
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -16,11 +16,15 @@ GOOD: dict[str, Any] = {
     "version": 1,
     "wifi": [{"ssid": "home", "password": "secret-enough"}],
     "broker": {"host": "10.0.0.2", "port": 8883, "tls": True, "ca": "/ca.der", "password": "", "keepalive_s": 60},
+    "ntp": {"host": "ntp.example", "port": 123},
     "link_key": "ab" * 64,
     "sensors": [{"type": "bme280", "name": "", "i2c": 0, "scl": 22, "sda": 21, "address": 118}],
     "sample_s": 3600,
     "batch": {"samples": 6, "age_s": 21600},
     "resend_s": 30,
+    "owner_key": "cd" * 64,
+    "trial_s": 600,
+    "secure_element": {"i2c": 0, "scl": 22, "sda": 21, "address": 96, "slot": 0},
 }
 
 _SETUP = """
@@ -29,6 +33,7 @@ from trig import config
 def check(text):
     c = config.check(json.loads(text))
     c["link_key"] = c["link_key"].hex()
+    c["owner_key"] = c["owner_key"].hex()
     return json.dumps(c)
 """
 
@@ -44,7 +49,25 @@ def _check(board: BoardProcess, config: Any) -> Any:
 
 
 def test_good_configuration_is_returned_as_it_is(board: BoardProcess) -> None:
-    assert _check(board, GOOD) == GOOD
+    assert _check(board, GOOD) == {**GOOD, "battery": None}
+
+
+def test_battery_mode_has_no_batch(board: BoardProcess) -> None:
+    config = {**GOOD, "battery": {}}
+    with pytest.raises(BoardError, match=r"^ConfigError: batch: "):
+        _check(board, config)
+    del config["batch"]
+    assert _check(board, config)["battery"] == {"connect_every": 6, "awake_s": 60}
+    for wrong, field in (
+        ({"battery": {"connect_every": 0}}, "battery.connect_every"),
+        ({"battery": {"awake_s": 1000}}, "battery.awake_s"),
+        ({"battery": {"sleep": 1}}, "battery.sleep"),
+        ({"battery": 6}, "battery"),
+        ({"sample_s": 9}, "sample_s"),
+        ({"sensors": [{"type": "pulse", "pin": 4, "quantity": "rain", "unit": "m"}]}, "sensors.0..type"),
+    ):
+        with pytest.raises(BoardError, match=f"^ConfigError: {field}: "):
+            _check(board, {**config, **wrong})
 
 
 def test_defaults(board: BoardProcess) -> None:
@@ -57,6 +80,9 @@ def test_defaults(board: BoardProcess) -> None:
     }
     full = _check(board, short)
     assert full["broker"]["port"] == 8883 and full["broker"]["tls"] is True
+    assert full["secure_element"] is None
+    short["secure_element"] = {"scl": 22, "sda": 21}
+    assert _check(board, short)["secure_element"] == GOOD["secure_element"]
     assert full["sample_s"] == 3600 and full["batch"] == {"samples": 6, "age_s": 21600}
 
 
@@ -83,6 +109,13 @@ def _at(config: Any, path: list[Any], value: Any) -> Any:
         (["wifi", 0, "ssid"], 5, "wifi[0].ssid"),
         (["wifi", 0, "password"], "short", "wifi[0].password"),
         (["broker"], ..., "broker: missing"),
+        (["secure_element"], None, "secure_element: want an object"),
+        (["secure_element", "scl"], ..., "secure_element.scl: missing"),
+        (["secure_element", "scl"], 23, "secure_element.i2c: a sensor uses it with other pins"),
+        (["secure_element", "address"], 118, "secure_element.address: a sensor has it on this bus"),
+        (["secure_element", "address"], 128, "secure_element.address"),
+        (["secure_element", "slot"], 16, "secure_element.slot"),
+        (["secure_element", "key"], 1, "secure_element.key: no such field"),
         (["broker", "port"], 0, "broker.port"),
         (["broker", "port"], 65536, "broker.port"),
         (["broker", "port"], True, "broker.port"),
@@ -94,7 +127,7 @@ def _at(config: Any, path: list[Any], value: Any) -> Any:
         (["link_key"], "zz" * 64, "link_key"),
         (["sensors"], [], "sensors"),
         (["sensors", 0], 7, "sensors[0]"),
-        (["sensors", 0, "type"], "sht4x", "sensors[0].type"),
+        (["sensors", 0, "type"], "sht11", "sensors[0].type"),
         (["sensors", 0, "type"], ["bme280"], "sensors[0].type"),
         (["sensors", 0, "address"], 0x75, "sensors[0].address"),
         (["sensors", 0, "name"], "two words", "sensors[0].name"),
@@ -146,3 +179,17 @@ def test_unreadable_files(board: BoardProcess, tmp_path: Any) -> None:
         with pytest.raises(BoardError) as caught:
             board.call("trig.config.load", str(tmp_path / name))
         assert caught.value.kind == "ConfigError" and word in caught.value.text
+
+
+def test_every_field_is_in_the_readme_with_its_default() -> None:
+    table = (DEVICE / "README.md").read_text().partition("\n## Configuration\n")[2].partition("\n## ")[0]
+    rows = {cells[1].strip(): cells[2].strip() for line in table.splitlines() if len(cells := line.split("|")) > 4}
+    code = "from trig import config\nfor n, r in config._ROOT.items(): print(n, r[3] if len(r) > 3 else '-', sep='=')"
+    for line in run(code, heap="600k").splitlines():
+        name, _, default = line.partition("=")
+        found = [shown for field, shown in rows.items() if field.startswith((f"`{name}`", f"`{name}."))]
+        assert found, f"{name} is not in device/README.md"
+        if default.isdigit():
+            assert found == [default], name
+        elif default in ("", "None"):
+            assert found == ["none"], name

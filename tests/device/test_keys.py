@@ -16,6 +16,8 @@ class Nvs:
     def __init__(self, blob=None, fault=None, forgets=False):
         self.blob, self.pending, self.fault, self.forgets = blob, None, fault, forgets
     def get_blob(self, name, buffer):
+        if name != "key":
+            raise OSError(-0x1102, "ESP_ERR_NVS_NOT_FOUND")
         if self.fault is not None:
             raise OSError(self.fault)
         if self.blob is None:
@@ -32,18 +34,25 @@ def draws(values):
     values = list(values)
     return lambda size: values.pop(0)
 
+class Radio:
+    on = False
+    def active(self, on):
+        self.on = on
+
 nvs = None
+radio = Radio()
 
 def boot(random, *arguments):
     # A power-on: the flash is there, all else is new.
     global nvs, key
     if arguments:
         nvs = Nvs(*arguments)
-    key = keys.load(nvs) or keys.create(nvs, draws(random))
+    store = keys.NvsKeys(nvs, draws(random), radio)
+    key = store.load() or store.create()
     return (nvs.blob, key.x, key.y, key.kid)
 
 def remake(random, *arguments):
-    return keys.create(Nvs(*arguments), draws(random)).kid
+    return keys.NvsKeys(Nvs(*arguments), draws(random), radio).create().kid
 
 def shown():
     attributes = [getattr(key, name) for name in dir(key)]
@@ -53,7 +62,7 @@ def secret(x, y):
     return key.secret(x, y)
 
 def loaded():
-    return keys.load(nvs) is not None
+    return keys.NvsKeys(nvs, None, None).load() is not None
 
 def stored():
     return nvs.blob

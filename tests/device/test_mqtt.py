@@ -2,62 +2,28 @@
 
 from __future__ import annotations
 
-import ipaddress
-import threading
 import time
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
-import paho.mqtt.client as paho
 import pytest
-from brokers import RunningBroker, broker, embedded_broker, make_mosquitto, mosquitto  # noqa: F401
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from boardrunner import run
+from brokers import RunningBroker, any_broker, free_port, mosquitto  # noqa: F401
 from mqttboard import MqttBoard
-from paho.mqtt.enums import CallbackAPIVersion
+from mqttpeer import Peer
+from mqttproxy import Proxy
 
-
-class Peer:
-    """The other end: subscribes to everything and can publish."""
-
-    def __init__(self, port: int) -> None:
-        self.messages: list[tuple[str, bytes]] = []
-        self._news = threading.Condition()
-        self._ready = threading.Event()
-        self.client = paho.Client(CallbackAPIVersion.VERSION2)
-        self.client.on_message = self._on_message
-        self.client.on_subscribe = lambda *_: self._ready.set()
-        self.client.on_connect = lambda client, *_: client.subscribe("#", 1)
-        self.client.reconnect_delay_set(0.2, 0.5)  # type: ignore[arg-type]
-        self.client.connect("127.0.0.1", port)
-        self.client.loop_start()
-        assert self._ready.wait(5)
-
-    def _on_message(self, _client: object, _data: object, message: paho.MQTTMessage) -> None:
-        with self._news:
-            self.messages.append((message.topic, message.payload))
-            self._news.notify_all()
-
-    def expect(self, topic: str, payload: bytes, timeout: float = 10) -> None:
-        with self._news:
-            assert self._news.wait_for(lambda: (topic, payload) in self.messages, timeout), self.messages
-
-    def close(self) -> None:
-        self.client.disconnect()
-        self.client.loop_stop()
+PUBLISH, PINGREQ = 3, 12
 
 
 @pytest.fixture
-def peer(broker: RunningBroker) -> Iterator[Peer]:  # noqa: F811
-    other = Peer(broker.port)
+def peer(any_broker: RunningBroker) -> Iterator[Peer]:  # noqa: F811
+    other = Peer(any_broker.port)
     yield other
     other.close()
 
 
-def test_publish_receive_and_last_will(broker: RunningBroker, peer: Peer) -> None:  # noqa: F811
-    with MqttBoard(broker.port) as board:
+def test_publish_receive_and_last_will(any_broker: RunningBroker, peer: Peer) -> None:  # noqa: F811
+    with MqttBoard(any_broker.port) as board:
         board.expect("up", 1)
         board.publish("from/board", b"\x00\x01 body")
         peer.expect("from/board", b"\x00\x01 body")
@@ -68,128 +34,128 @@ def test_publish_receive_and_last_will(broker: RunningBroker, peer: Peer) -> Non
     peer.expect("will/board", b"gone")
 
 
-def test_packet_ids_wrap_past_65535(broker: RunningBroker, peer: Peer) -> None:  # noqa: F811
+def test_packet_ids_wrap_past_65535(any_broker: RunningBroker, peer: Peer) -> None:  # noqa: F811
     """umqtt.simple sends packet id 0 here and then waits for ever."""
-    with MqttBoard(broker.port, first_id=65530) as board:
+    _publish_many(any_broker, peer, first_id=65530, count=12, timeout=15)
+
+
+def test_messages_do_not_wait_for_delayed_acknowledgements(any_broker: RunningBroker) -> None:  # noqa: F811
+    """Head and payload are two segments: with Nagle's algorithm each message took 40 ms."""
+    with MqttBoard(any_broker.port) as board:
         board.expect("up", 1)
-        board.publish("from/board", b"x", count=12)
+        began = time.monotonic()
+        board.publish("from/board", bytes(700), count=200)
+        assert time.monotonic() - began < 4
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(1200)
+def test_seventy_thousand_publishes(any_broker: RunningBroker, peer: Peer) -> None:  # noqa: F811
+    _publish_many(any_broker, peer, first_id=1, count=70_000, timeout=1000)
+
+
+def _publish_many(broker: RunningBroker, peer: Peer, first_id: int, count: int, timeout: float) -> None:
+    with MqttBoard(broker.port, first_id=first_id) as board:
+        board.expect("up", 1)
+        board.start_publish("from/board", b"x", count=count)
+        board.expect("published", "from/board", timeout)
         board.publish("from/board", b"the last")
-        peer.expect("from/board", b"the last")
-        assert board.status()[2] == 1
+        peer.expect("from/board", b"the last", timeout)
+        assert peer.messages.count(("from/board", b"x")) == count
+        assert board.status()[2] == 1, "on one connection"
 
 
-def test_kept_session_is_resumed(mosquitto: RunningBroker) -> None:  # noqa: F811
+def test_kept_session_is_resumed(any_broker: RunningBroker, peer: Peer) -> None:  # noqa: F811
     """mqtt_as raises when the broker says that it kept the session."""
-    with MqttBoard(mosquitto.port) as board:
+    with MqttBoard(any_broker.port) as board:
         board.expect("up", 1)
-    other = Peer(mosquitto.port)
-    other.client.publish("to/board", b"while you were out", qos=1).wait_for_publish(5)
-    with MqttBoard(mosquitto.port) as board:
+        board.publish("from/board", b"here")
+    peer.expect("will/board", b"gone")
+    peer.client.publish("to/board", b"while you were out", qos=1).wait_for_publish(5)
+    with MqttBoard(any_broker.port) as board:
         board.expect("up", 1)
         board.expect("message", ["to/board", b"while you were out".hex()])
         board.publish("from/board", b"back")
-        other.expect("from/board", b"back")
-    other.close()
+        peer.expect("from/board", b"back")
 
 
-def test_broker_restart(broker: RunningBroker, peer: Peer) -> None:  # noqa: F811
-    with MqttBoard(broker.port) as board:
+def test_lost_puback_is_asked_for_again_with_dup(any_broker: RunningBroker, peer: Peer) -> None:  # noqa: F811
+    with Proxy(any_broker.port) as proxy, MqttBoard(proxy.port) as board:
         board.expect("up", 1)
-        broker.stop(kill=True)
+        proxy.swallow = {4}
+        board.start_publish("from/board", b"once more")
+        peer.expect("from/board", b"once more")
+        proxy.swallow = set()
+        proxy.cut()
+        board.expect("up", 2)
+        board.expect("published", "from/board")
+        (first, body), (again, body_again) = proxy.sent(PUBLISH)
+        assert body == body_again, "the same packet id"
+        assert (first & 8, again & 8) == (0, 8)
+
+
+def test_half_open_connection_is_left(any_broker: RunningBroker, peer: Peer) -> None:  # noqa: F811
+    """Nobody answers and nobody hangs up; the broker, for its part, gives the board up and publishes its will."""
+    with Proxy(any_broker.port) as proxy, MqttBoard(proxy.port, keepalive_s=2, response_ms=700) as board:
+        board.expect("up", 1)
+        proxy.silent.set()
+        assert "ping" in board.expect("down")
+        peer.expect("will/board", b"gone")
+        proxy.silent.clear()
+        board.expect("up", timeout=20)
+        board.publish("from/board", b"back")
+
+
+def test_keepalive_holds_the_connection(any_broker: RunningBroker) -> None:  # noqa: F811
+    with Proxy(any_broker.port) as proxy, MqttBoard(proxy.port, keepalive_s=2) as board:
+        board.expect("up", 1)
+        time.sleep(5.5)
+        assert board.status()[:3] == ["", 0, 1]
+        assert 2 <= len(proxy.sent(PINGREQ)) <= 4
+
+
+def test_broker_restart(any_broker: RunningBroker, peer: Peer) -> None:  # noqa: F811
+    with MqttBoard(any_broker.port) as board:
+        board.expect("up", 1)
+        any_broker.stop(kill=True)
         board.expect("down")
         board.start_publish("from/board", b"published while it was away")
         time.sleep(0.3)
-        broker.start()
-        board.expect("up", 2)
+        any_broker.start()
+        board.expect("up", timeout=20)
         board.expect("published", "from/board")
         peer.client.publish("to/board", b"still subscribed", qos=1)
-        board.expect("message", ["to/board", b"still subscribed".hex()])
+        board.expect("message", ["to/board", b"still subscribed".hex()], timeout=20)
 
 
-def test_retained(mosquitto: RunningBroker) -> None:  # noqa: F811
-    with MqttBoard(mosquitto.port) as board:
+def test_retained(any_broker: RunningBroker) -> None:  # noqa: F811
+    with MqttBoard(any_broker.port) as board:
         board.publish("health", b"{}", retain=True)
-        late = Peer(mosquitto.port)
+        late = Peer(any_broker.port)
         late.expect("health", b"{}")
         late.close()
 
 
-# -- TLS and passwords, against Mosquitto
+def test_broker_that_is_not_there_is_told_in_one_line() -> None:
+    with MqttBoard(free_port()) as board:
+        time.sleep(0.5)
+        assert board.status()[0] == "OSError: [Errno 111] ECONNREFUSED"
 
 
-def _certificate(
-    directory: Path, name: str, host: str | None, issuer: tuple[x509.Name, ec.EllipticCurvePrivateKey] | None
-) -> tuple[x509.Name, ec.EllipticCurvePrivateKey]:
-    key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, host or name)])
-    issuer_name, issuer_key = issuer or (subject, key)
-    now = datetime.now(UTC)
-    builder = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(issuer_name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.BasicConstraints(ca=issuer is None, path_length=None), critical=True)
-    )
-    if host:
-        names: list[x509.GeneralName] = [x509.DNSName(host)]
-        if host[0].isdigit():
-            names.append(x509.IPAddress(ipaddress.ip_address(host)))
-        builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
-    certificate = builder.sign(issuer_key, hashes.SHA256())
-    (directory / f"{name}.pem").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-    (directory / f"{name}.der").write_bytes(certificate.public_bytes(serialization.Encoding.DER))
-    (directory / f"{name}.key").write_bytes(
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    )
-    return subject, key
-
-
-def _tls_broker(directory: Path, host: str) -> RunningBroker:
-    authority = _certificate(directory, "authority", None, None)
-    _certificate(directory, "stranger", None, None)
-    _certificate(directory, "server", host, authority)
-    return make_mosquitto(
-        directory, f"certfile {directory}/server.pem\nkeyfile {directory}/server.key\ntls_version tlsv1.2\n"
-    )
-
-
-@pytest.mark.parametrize(
-    ("certified", "authority", "works"),
-    [("localhost", "authority", True), ("localhost", "stranger", False), ("elsewhere.example", "authority", False)],
-)
-def test_tls_is_verified(tmp_path: Path, certified: str, authority: str, works: bool) -> None:
-    running = _tls_broker(tmp_path, certified)
-    # The probe that `start` makes is a plain connection; Mosquitto merely drops it.
-    running.start()
-    try:
-        with MqttBoard(running.port, host="localhost", ca=str(tmp_path / f"{authority}.der")) as board:
-            if works:
-                board.expect("up", 1)
-                board.publish("from/board", bytes(4096), count=3)
-            else:
-                time.sleep(1)
-                error, _, session, _ = board.status()
-                assert session == 0
-                assert "cert" in error.lower(), error
-    finally:
-        running.stop()
-
-
-def test_wrong_password_is_named(tmp_path: Path) -> None:
-    (tmp_path / "passwords").touch()
-    running = make_mosquitto(tmp_path, f"password_file {tmp_path}/passwords\n")
-    config = tmp_path / "mosquitto.conf"
-    config.write_text(config.read_text().replace("allow_anonymous true", "allow_anonymous false"))
-    running.start()
-    try:
-        with MqttBoard(running.port, user="board", password="wrong") as board:
-            time.sleep(0.7)
-            error, _, session, _ = board.status()
-            assert session == 0
-            assert "not authorised" in error
-    finally:
-        running.stop()
+def test_errors_are_told_in_the_words_of_who_reads_them() -> None:
+    run("""
+from trig.mqtt import explain
+from trig.mqtt_packets import MqttError
+for error, line in (
+    (OSError(-202), "the broker's name cannot be looked up"),
+    (OSError(104), "broker closed the connection"),
+    (OSError(113, "x"), "broker closed the connection"),
+    (OSError(111), "OSError: [Errno 111] ECONNREFUSED"),
+    (OSError(-30592, "MBEDTLS_ERR_SSL_FATAL_ALERT_MESSAGE"), "OSError: MBEDTLS_ERR_SSL_FATAL_ALERT_MESSAGE"),
+    (OSError("Wifi Not Started"), "OSError: Wifi Not Started"),
+    (MqttError("no answer to a ping"), "no answer to a ping"),
+    (ValueError("The certificate has expired\\n"), "TLS: The certificate has expired"),
+    (MemoryError("memory allocation failed"), "MemoryError: memory allocation failed"),
+):
+    assert explain(error) == line, explain(error)
+""")

@@ -10,6 +10,7 @@ from boardrunner import DEVICE, BoardError, BoardProcess, run
 from cryptography.hazmat.primitives.asymmetric import ec
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from trigpoint_tools.bench import p256_variants
 
 N = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 P = 0xFFFFFFFF00000001000000000000000000000000FFFFFFFFFFFFFFFFFFFFFFFF
@@ -133,6 +134,14 @@ def test_refusals(board: BoardProcess, function: str, arguments: list[bytes], me
     with pytest.raises(BoardError, match=message) as error:
         board.call(f"trig.p256.{function}", *arguments)
     assert error.value.kind == "P256Error"
+
+
+def test_the_experiments_follow_the_code() -> None:
+    source = (DEVICE / "trig" / "p256.py").read_text()
+    assert p256_variants.comb_bytes(*p256_variants.SHIPPED) == comb_table.entries()
+    for comb in p256_variants.COMBS:
+        assert p256_variants.comb_source(source, *comb) != source
+    assert p256_variants.native_source(source).count("@micropython.native") == 4
 
 
 def test_signs_in_a_small_heap() -> None:

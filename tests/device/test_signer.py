@@ -4,6 +4,7 @@ from boardrunner import run
 
 _PARTS = """
 import os, vfs
+from trig.keys import NvsKeys
 from trig.signer import Signer, open_identity
 
 class Ram:
@@ -23,6 +24,10 @@ class Ram:
         if op == 6:
             self._spend()
         return 64 if op == 4 else 4096 if op == 5 else 0
+
+class Radio:
+    def active(self, on):
+        pass
 
 class Nvs:
     def __init__(self):
@@ -52,7 +57,7 @@ def mount(data=None):
     return ram
 
 def identity(nvs):
-    return open_identity(nvs, os.urandom, "/flash/journal")
+    return open_identity(NvsKeys(nvs, os.urandom, Radio()), "/flash/journal")
 """
 
 

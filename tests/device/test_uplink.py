@@ -205,7 +205,7 @@ class Clock:
         return True
 
 client, clock = Client(), Clock()
-up = Uplink(client, journal, clock, KEY, KID, 1, bytearray(4096))
+up = Uplink(client, journal, clock, lambda: KEY, KID, 1, bytearray(4096))
 
 def add(n):
     for _ in range(n):

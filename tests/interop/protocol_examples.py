@@ -1,4 +1,4 @@
-"""The worked examples of docs/protocol.md section 13, made by the gateway's code from the page's inputs."""
+"""The worked examples of docs/protocol.md sections 13 to 15, made by the gateway's code from the page's inputs."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from samples import SampleLog
 from trigpoint.log import checkpoint, tree
 from trigpoint.log.merkle import leaf_hash
-from trigpoint.wire import ack, cbor, keys, permit, receipt, statement
+from trigpoint.wire import ack, cbor, command, keys, manifest, permit, receipt, statement
+from trigpoint.wire.command import Command, Kind
 from trigpoint.wire.keys import PublicKey
+from trigpoint.wire.manifest import File, Manifest
 from trigpoint.wire.permit import Permit
 from trigpoint.wire.receipt import Anchor
 from trigpoint.wire.statement import Reading
@@ -19,6 +21,7 @@ from trigpoint.wire.trust import Trust
 # Inputs, as on the page.
 BOARD_SECRET = bytes.fromhex("c9afa9d845ba75166b5c215767b1d6934e50c3db36e89b127b8a622b120f6721")
 LINK_SECRET = bytes(range(1, 33))
+OWNER_SECRET = bytes(range(0x21, 0x41))
 LOG_SECRET = bytes.fromhex("9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60")
 OPENER = bytes.fromhex("f39fd6e51aad88f6f4ce6ab8827279cfffb92266")
 OWNER = bytes.fromhex("70997970c51812dc3a010c7d01b50e0d17dc79c8")
@@ -29,6 +32,11 @@ TRANSACTION = bytes(range(0x20, 0x40))
 BLOCK = 17
 METADATA_HASH = hashlib.sha256(b"{}").digest()
 DEADLINE = 1_767_312_000
+COUNTER = 7
+CONFIGURATION = b'{"version":1}'
+START = b"def start():\n    print('hello')\n"
+VERSION = 2
+FAMILY = "esp32-xtensawin"
 ACK_SEQ = 1
 ACK_TIME_MS = 1_767_229_201_500
 
@@ -50,9 +58,12 @@ STATEMENTS: tuple[tuple[int, int, int | None, tuple[Reading, ...]], ...] = (
 )
 
 BOARD_PRIVATE = ec.derive_private_key(int.from_bytes(BOARD_SECRET, "big"), ec.SECP256R1())
+OWNER_PRIVATE = ec.derive_private_key(int.from_bytes(OWNER_SECRET, "big"), ec.SECP256R1())
 LINK_PRIVATE = ec.derive_private_key(int.from_bytes(LINK_SECRET, "big"), ec.SECP256R1())
 LOG_PRIVATE = Ed25519PrivateKey.from_private_bytes(LOG_SECRET)
 BOARD, LINK = PublicKey.of(BOARD_PRIVATE), PublicKey.of(LINK_PRIVATE)
+OWNER_PUBLIC = PublicKey.of(OWNER_PRIVATE)
+UPDATE = Manifest(VERSION, FAMILY, (1, 24, 0), 1, (File.of("trig/__init__.py", b""), File.of("trig/start.py", START)))
 LOG_KEY = LOG_PRIVATE.public_key().public_bytes_raw()
 LOG_ID = checkpoint.log_id(OPENER, LOG_KEY)
 TRUST = Trust(CHAIN_ID, REGISTRY, LOG_CONTRACT, LOG_ID, LOG_KEY)
@@ -110,6 +121,11 @@ def hexadecimal() -> dict[str, bytes]:
         "consistency-proof": b"".join(tree.consistency_proof(log.tiles, 1, 3)),
         "receipt-signed": receipt.parse(file).to_be_signed(log.root),
         "receipt": file,
+        "owner-key": OWNER_PUBLIC.x + OWNER_PUBLIC.y,
+        "command": command.seal(OWNER_PRIVATE, Command(BOARD.kid, COUNTER, Kind.CONFIGURATION, CONFIGURATION)),
+        "manifest": UPDATE.encode(),
+        "request": cbor.encode({1: UPDATE.files[1].digest, 2: 13, 3: 2048}),
+        "piece": manifest.piece(manifest.Request(UPDATE.files[1].digest, 13, 2048), START),
     }
 
 

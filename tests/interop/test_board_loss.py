@@ -69,7 +69,7 @@ def boot():
     if not journal.recover():
         journal.create()
     signer = Signer(key, journal, clock, bytearray(4096))
-    up = Uplink(client, journal, clock, ACK_KEY, key.kid, 1, bytearray(4096))
+    up = Uplink(client, journal, clock, lambda: ACK_KEY, key.kid, 1, bytearray(4096))
     up._window._resend_ms = up._idle_ms = 0
 
 def begin():

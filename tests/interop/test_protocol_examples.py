@@ -14,7 +14,10 @@ from boardrunner import BoardProcess
 from trigpoint.log import checkpoint
 from trigpoint.log.merkle import leaf_hash, node_hash, root_from_inclusion, verify_consistency
 from trigpoint.verify import verify_offline
-from trigpoint.wire import ack, permit, statement
+from trigpoint.wire import ack, cbor, command, permit, statement
+from trigpoint.wire.command import Command, Kind
+from trigpoint.wire.keys import PublicKey
+from trigpoint.wire.manifest import Manifest, Request
 from trigpoint.wire.permit import Permit
 from trigpoint.wire.statement import Statement
 from trigpoint.wire.trust import Trust
@@ -116,6 +119,23 @@ def test_receipt_verifies_for_a_stranger() -> None:
     assert readings[2] == "pressure 1013250e-1 Pa at 1767225600"
 
 
+def test_command_opens() -> None:
+    key = on_page("owner-key")
+    opened = command.open_command(PublicKey(key[:32], key[32:]), on_page("command"))
+    assert opened == Command(on_page("board-id"), examples.COUNTER, Kind.CONFIGURATION, examples.CONFIGURATION)
+
+
+def test_manifest_and_pieces_hold_together() -> None:
+    manifest = Manifest.parse(on_page("manifest"))
+    assert (manifest.version, manifest.family, manifest.follows) == (examples.VERSION, examples.FAMILY, 1)
+    start = manifest.files[1]
+    assert (start.path, start.digest) == ("trig/start.py", hashlib.sha256(examples.START).digest())
+    request = Request.parse(on_page("request"))
+    assert request.digest == start.digest
+    wanted = examples.START[request.offset : request.offset + request.length]
+    assert cbor.decode(on_page("piece")) == {1: start.digest, 2: request.offset, 3: wanted}
+
+
 # The board's side.
 
 SETUP = """
@@ -176,3 +196,16 @@ def test_board_signs_the_permit(board: BoardProcess) -> None:
     key = (examples.BOARD.x, examples.BOARD.y)
     assert board.call("trig.permit.digest", *fields, *key, *rest) == on_page("permit-digest")
     assert board.call("sign_permit", *fields, *rest) == on_page("permit-signature")
+
+
+def test_board_opens_the_command(board: BoardProcess) -> None:
+    key = on_page("owner-key")
+    owner_kid = board.call("trig.keys.thumbprint", key[:32], key[32:])
+    opened = board.call("trig.command.open_command", on_page("command"), key, owner_kid, on_page("board-id"), 6)
+    assert opened == [examples.COUNTER, 1, examples.CONFIGURATION]
+
+
+def test_board_reads_the_manifest(board: BoardProcess) -> None:
+    board.exec("from trig.manifest import Manifest\ndef files(data): return list(Manifest(data).files())")
+    files = [[file.path, file.size, file.digest] for file in examples.UPDATE.files]
+    assert board.call("files", on_page("manifest")) == files

@@ -208,7 +208,7 @@ def test_the_bus_knows_who_is_there() -> None:
     with pytest.raises(HardwareError) as refused:
         bus.transfer(0x77, b"\xd0", 1)
     assert refused.value.code == 19
-    request = bytes((22, 21, 0x76, 1, 0)) + b"\xd0"
+    request = bytes((22, 21, 0x76, 1, 0, 100, 0)) + b"\xd0"
     assert transfer([bus], request) == b"\x60"
     with pytest.raises(HardwareError):
         transfer([bus], bytes((21, 22)) + request[2:])  # wires swapped

@@ -190,7 +190,7 @@ while True: time.sleep(1)
     assert board.alive
     board.cut()
     board.start()
-    board.wait_for("4 1 2000", 20)
+    board.wait_for("4 1 2000 b''", 20)
     assert [line for line in board.console if line[0].isdigit() or line == "fed"] == [
         "0 1 2000 b''",
         "1 2 2013 b'memory'",

@@ -179,3 +179,69 @@ asyncio.run(main())
         board.start()
         board.wait_for("idle")
         assert wake_ups_in_a_second(board) <= 5
+
+
+def test_a_name_leads_to_the_address_that_it_had_when_it_was_looked_up(make: Make) -> None:
+    with echo_server() as (port, _):
+        board = make(
+            main=CONNECT
+            + f"""
+async def main():
+    old = socket.getaddrinfo('broker.example', {port})[0][-1]
+    print('looked up')
+    while True:
+        await asyncio.sleep_ms(50)
+        new = socket.getaddrinfo('broker.example', {port})[0][-1]
+        if new != old:
+            break
+    s = socket.socket()
+    s.connect(old)
+    print('old', s.recv(1))
+    s.close()
+    reader, writer = await asyncio.open_connection('broker.example', {port})
+    writer.write(b'hello')
+    await writer.drain()
+    print('new', await reader.readexactly(5))
+asyncio.run(main())
+"""
+        )
+        board.hosts["broker.example"] = "127.0.0.2"  # where nobody listens
+        board.start()
+        board.wait_for("looked up")
+        board.hosts["broker.example"] = "127.0.0.1"
+        board.wait_for("old b''")
+        board.wait_for("new b'hello'")
+
+
+def test_datagrams_go_and_come_while_there_is_wifi(make: Make) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
+        server.bind(("127.0.0.1", 0))
+        server.settimeout(5)
+        board = make(
+            main=CONNECT
+            + f"""
+address = socket.getaddrinfo('time.example', {server.getsockname()[1]}, 0, socket.SOCK_DGRAM)[0][-1]
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+n = 0
+while True:
+    n += 1
+    s.sendto(b'%d' % n, address)
+    time.sleep_ms(20)
+    s.setblocking(False)
+    try:
+        print('answer', s.recvfrom(10)[0])
+    except OSError:
+        pass
+"""
+        )
+        board.hosts["time.example"] = "127.0.0.1"
+        board.start()
+        data, sender = server.recvfrom(100)
+        server.sendto(b"to " + data, sender)
+        board.wait_for("answer b'to 1'")
+        board.wifi(False)
+        time.sleep(0.2)
+        server.settimeout(0.2)
+        with pytest.raises(TimeoutError):
+            while True:
+                server.recvfrom(100)

@@ -12,7 +12,7 @@ import struct
 
 from micropython import const
 
-from trig.sensors import SensorError
+from trig.sensors import Sensor, SensorError, prefixed
 
 _ID = const(0xD0)
 _CTRL_HUM = const(0xF2)
@@ -36,6 +36,11 @@ _POLLS = const(20)
 
 _SKIPPED_20 = const(0x80000)  # what the data registers hold before the first measurement (section 5.4.7)
 _SKIPPED_16 = const(0x8000)
+
+
+def open_sensor(entry, machine, bus):
+    """Return the sensor for its checked entry in config.json."""
+    return Bme280(bus, entry["address"], entry["name"])
 
 
 class Calibration:
@@ -93,18 +98,15 @@ class Calibration:
         return (value * 100 + 512) >> 10
 
 
-class Bme280:
+class Bme280(Sensor):
     """One BME280 on an I2C bus; the shape is that of ``trig.sensors``."""
 
+    limit_ms = 1000
+
     def __init__(self, bus, address, name=""):
-        """Take a ``machine.I2C``, the part's address (0x76 or 0x77) and a prefix for its readings' names."""
-        prefix = name + "/" if name else ""
+        """Take a ``trig.i2c.Bus``, the part's address (0x76 or 0x77) and a prefix for its readings' names."""
         self.part = "BME280 " + (name or hex(address))
-        self.channels = (
-            (prefix + "temperature", "Cel", -2),
-            (prefix + "humidity", "%RH", -2),
-            (prefix + "pressure", "Pa", -1),
-        )
+        self.channels = prefixed(name, (("temperature", "Cel", -2), ("humidity", "%RH", -2), ("pressure", "Pa", -1)))
         self._bus = bus
         self._address = address
         self._calibration = None

@@ -1,5 +1,10 @@
 """What a signature costs on the board's interpreter, against textbook elliptic-curve arithmetic in the same process.
 
+How much heap it needs is found by bisection over ``-X heapsize``: the least heap in which a program still signs, less
+the least in which it runs that does all but sign. Both hold a ballast, larger than what was needed for a while to
+compile the modules, so that a signature finds nothing free but what the heap's size leaves. Objects take about twice
+the bytes that they take on an ESP32.
+
 The peer is the faster of the two textbook ways: Jacobian coordinates, left-to-right double-and-add over the nonce's 256
 bits, mixed addition of the affine generator, a reduction after each product. (In affine coordinates each step would
 take an inversion more.) Nonce, inversion and the final arithmetic are the board's own on both sides, so that the figure
@@ -13,6 +18,7 @@ import os
 import statistics
 import subprocess
 from collections.abc import Callable
+from pathlib import Path
 
 from trigpoint_tools.emulator.flash import device_directory
 from trigpoint_tools.emulator.interpreter import find_micropython
@@ -102,12 +108,51 @@ print(json.dumps(rounds))
 """
 
 
+_BALLAST = 1 << 17
+_HEAP = """
+import gc
+from trig import p256
+d, digest = bytes(31) + b"\\5", bytes(32)
+x, y = p256.public(d)
+signature = p256.sign(d, digest)
+gc.collect()
+ballast = [None] * BLOCKS
+for i in range(BLOCKS):
+    ballast[i] = bytearray(96)
+gc.collect()
+"""
+
+
+def least_heap(statement: str) -> int:
+    """Return the least heap, in bytes, within 64, in which the board's interpreter runs a statement with p256 loaded.
+
+    Raises:
+        RuntimeError: it does not run in any heap.
+    """
+    code = f"BLOCKS = {_BALLAST // 128}\n{_HEAP}\n{statement}\n"
+    low, high = 0, 4 * _BALLAST
+    if not _runs(code, high):
+        raise RuntimeError(f"{statement} fails on the board's interpreter")
+    while high - low > 64:
+        middle = (low + high) // 2
+        low, high = (low, middle) if _runs(code, middle) else (middle, high)
+    return high
+
+
+def _runs(code: str, heap: int) -> bool:
+    command: list[str | Path] = [find_micropython(), "-X", f"heapsize={heap}", "-c", code]
+    environment = {**os.environ, "MICROPYPATH": f"{device_directory()}:.frozen"}
+    return subprocess.run(command, capture_output=True, check=False, timeout=60, env=environment).returncode == 0
+
+
 def figures(report: Callable[[str], None]) -> dict[str, int | float]:
     """Measure the board's signer; `report` is told what goes on.
 
     Returns:
         sign_vs_naive: time of a signature over that of the textbook peer, median of the rounds' ratios.
         sign_ms: milliseconds of a signature on this machine's MicroPython, median.
+        sign_heap_peak_bytes: the extra heap that a signature needs, in bytes.
+        verify_heap_peak_bytes: the same of a verification.
         verify_ms_vs_sign: time of a verification over that of a signature, median of the rounds' ratios.
 
     Raises:
@@ -124,8 +169,12 @@ def figures(report: Callable[[str], None]) -> dict[str, int | float]:
         env={**os.environ, "MICROPYPATH": f"{device_directory()}:.frozen"},
     ).stdout
     rounds: list[tuple[int, int, int]] = json.loads(output)
+    report("looking for the least heap in which it signs and verifies")
+    idle = least_heap("pass")
     return {
         "sign_vs_naive": round(statistics.median(comb / naive for comb, naive, _ in rounds), 3),
         "sign_ms": round(statistics.median(comb for comb, _, _ in rounds) / 1000, 2),
+        "sign_heap_peak_bytes": least_heap("p256.sign(d, digest)") - idle,
+        "verify_heap_peak_bytes": least_heap("p256.verify(x, y, digest, signature)") - idle,
         "verify_ms_vs_sign": round(statistics.median(verify / comb for comb, _, verify in rounds), 2),
     }

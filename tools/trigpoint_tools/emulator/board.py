@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import json
+import math
 import secrets
 import struct
 import time
@@ -17,23 +18,34 @@ from trigpoint.clock import WorldClock
 from trigpoint_tools.emulator import flash
 from trigpoint_tools.emulator.console import Console
 from trigpoint_tools.emulator.errors import BoardError, EmulatorError, HardwareError
-from trigpoint_tools.emulator.facts import Facts, Wiring, access_point_of, heap_bytes, wiring_of
+from trigpoint_tools.emulator.facts import (
+    Facts,
+    Wiring,
+    access_point_of,
+    heap_bytes,
+    secure_element_of,
+    wiring_of,
+)
 from trigpoint_tools.emulator.host import Host, shared_host
-from trigpoint_tools.emulator.i2c import I2CBus
 from trigpoint_tools.emulator.interpreter import find_micropython
 from trigpoint_tools.emulator.network import Network
 from trigpoint_tools.emulator.nvs import Nvs
-from trigpoint_tools.emulator.parts.bme280 import Bme280, Calibration
+from trigpoint_tools.emulator.pads import Pads
+from trigpoint_tools.emulator.parts.atecc608 import Atecc608
+from trigpoint_tools.emulator.parts.bme280 import Bme280
+from trigpoint_tools.emulator.power import Usage
 from trigpoint_tools.emulator.process import BoardProcess
 from trigpoint_tools.emulator.soc import ResetCause, Soc
+from trigpoint_tools.emulator.soldered import solder
 from trigpoint_tools.emulator.weather import Weather
 from trigpoint_tools.emulator.wifi import AccessPoint, Station
-from trigpoint_tools.emulator.wire import Kind, error, reply
+from trigpoint_tools.emulator.wire import Kind, edge, error, reply
 
 _FACTS = "board.json"
 _IMAGE = "flash.img"
 _NVS = "nvs.json"
 _LOCK = "lock"
+_SECURE_ELEMENT = "atecc608.json"
 _MAX_OUTPUT = 1 << 20
 _NOT_RESOLVED = -202  # what the ESP32's getaddrinfo raises when there is no network or no such name
 _ESPRESSIF = bytes.fromhex("240ac4")
@@ -45,7 +57,12 @@ class EmulatedBoard:
     Attributes:
         directory: where its flash image, NVS and facts lie.
         mac: its unique id, six bytes.
-        sensors: its BME280s, in the order of the wiring.
+        parts: its sensors of all types, in the order of the wiring.
+        sensors: those of them that are BME280s.
+        secure_element: its ATECC608, None if it has none.
+        station: its Wi-Fi; the networks in reach and the driver's faults may be changed while it is off.
+        hosts: what names it can look up besides those that this machine can: name to IPv4 address. May be changed at
+            any time.
     """
 
     def __init__(self, directory: Path, facts: Facts, clock: WorldClock, weather: Weather, host: Host) -> None:
@@ -56,28 +73,38 @@ class EmulatedBoard:
         self._host = host
         self._console = Console()
         self._output = bytearray()
-        self._station = Station(AccessPoint(facts.ssid, facts.password))
-        self.sensors = [
-            Bme280(w.address, weather.at, clock.now, time.monotonic, Calibration.of_part(self.mac + bytes((i,))))
-            for i, w in enumerate(facts.wiring)
-        ]
-        soldered: dict[tuple[int, int], list[Bme280]] = {}
-        for wiring, sensor in zip(facts.wiring, self.sensors, strict=True):
-            soldered.setdefault((wiring.scl, wiring.sda), []).append(sensor)
+        self.station = Station(AccessPoint(facts.ssid, facts.password))
+        soldered = solder(facts.wiring, self.mac, weather.at, clock.now, time.monotonic)
+        self.parts = soldered.parts
+        self.sensors = [part for part in self.parts if isinstance(part, Bme280)]
+        self.secure_element: Atecc608 | None = None
+        if chip := facts.secure_element:
+            self.secure_element = Atecc608(chip.address, time.monotonic, directory / _SECURE_ELEMENT)
+            soldered.i2c.setdefault((chip.scl, chip.sda), []).append(self.secure_element)
         self._soc = Soc(
             mac=self.mac,
             clock=clock,
             real_ns=time.time_ns,
             monotonic=time.monotonic,
             nvs=Nvs(directory / _NVS),
-            station=self._station,
-            buses=[I2CBus(scl, sda, parts) for (scl, sda), parts in soldered.items()],
+            station=self.station,
+            pads=Pads(
+                buses=soldered.buses(),
+                lines=soldered.lines,
+                nets=soldered.nets(),
+                probes=soldered.probes,
+                interrupt=self._edge,
+            ),
         )
-        self._network = Network(self._soc.connected)
+        self.hosts: dict[str, str] = {}
+        self._network = Network(self._soc.connected, self.hosts)
         self._once = False  # whether the board is to go off when its process ends, instead of booting again
         self._process: BoardProcess | None = None
         self._life: asyncio.Task[int] | None = None
         self._next_boot: ResetCause | None = None
+        self._speed = clock.speed
+        self._wakes_at: float | None = None  # monotonic; only while it sleeps, math.inf: for ever
+        self._switched_off = asyncio.Event()
 
     @classmethod
     def create(
@@ -120,9 +147,10 @@ class EmulatedBoard:
             ssid=ssid,
             password=password,
             wiring=wiring_of(config) if wiring is None else tuple(wiring),
+            secure_element=secure_element_of(config),
         )
         directory.mkdir(parents=True, exist_ok=True)
-        files = flash.device_files(device or flash.device_directory())
+        files = flash.device_files(device or flash.device_directory(), compiled=True)
         flash.create_image(directory / _IMAGE, files | {"/config.json": json.dumps(config).encode()})
         facts.save(directory / _FACTS)
         return cls(directory, facts, clock, weather, host or shared_host())
@@ -141,18 +169,28 @@ class EmulatedBoard:
 
     @property
     def sensor(self) -> Bme280:
-        """The first sensor."""
+        """The first BME280."""
         return self.sensors[0]
 
     @property
     def readings_measured(self) -> int:
         """How many quantities the sensors have measured, counted at the parts."""
-        return sum(conversion.readings for sensor in self.sensors for conversion in sensor.conversions)
+        return sum(part.readings for part in self.parts)
 
     @property
     def alive(self) -> bool:
         """Whether it runs. A board that resets itself does not stop to."""
         return self._life is not None and not self._life.done()
+
+    @property
+    def asleep(self) -> bool:
+        """Whether it is in deep sleep."""
+        return self.alive and self._wakes_at is not None
+
+    @property
+    def power(self) -> Usage:
+        """Its time in each power state, since this object was made, up to the last change of state."""
+        return self._soc.power.usage
 
     @property
     def console(self) -> list[str]:
@@ -194,15 +232,15 @@ class EmulatedBoard:
         return self._printed()
 
     def stop(self, timeout: float = 10) -> None:
-        """Press Ctrl-C and wait for the end of its program.
+        """Press Ctrl-C and wait for the end of its program. A board in deep sleep is switched off.
 
         Raises:
             BoardError: it did not end in time; its power was cut.
         """
         if self._process is None or not self.alive:
             return
-        for press, patience in ((self._process.interrupt, timeout / 2), (self._process.interrupt_now, timeout / 2)):
-            self._host.loop.call_soon_threadsafe(press)
+        for hard, patience in ((False, timeout / 2), (True, timeout / 2)):
+            self._host.loop.call_soon_threadsafe(self._press, hard)
             if self.wait(patience) is not None:
                 break
         else:
@@ -236,6 +274,14 @@ class EmulatedBoard:
         """Switch its access point on or off."""
         self._host.loop.call_soon_threadsafe(self._switch_access_point, up)
 
+    def drive(self, pin: int, level: int | None) -> None:
+        """Put a level on a pin from outside, or with None take it away again."""
+        self._host.loop.call_soon_threadsafe(self._soc.pads.pins.drive, pin, level)
+
+    def pulse(self, pin: int, count: int = 1) -> None:
+        """Pull a pin down and let it go, `count` times at once: what a rain gauge or an S0 output does."""
+        self._host.loop.call_soon_threadsafe(self._soc.pads.pins.pulse, pin, count)
+
     def _must_be_off(self) -> None:
         if self.alive:
             raise EmulatorError("the board is on; stop it first")
@@ -257,10 +303,13 @@ class EmulatedBoard:
     async def _begin(self, code: str | None) -> None:
         lock = _lock(self.directory)
         self._once = code is not None
+        self._switched_off.clear()
         self._output.clear()
         self._console.mark()
-        for sensor in self.sensors:
-            sensor.power_on()
+        for part in self.parts:
+            part.power_on()
+        if self.secure_element is not None:
+            self.secure_element.power_on()
         self._soc.reset(ResetCause.POWER_ON, code)
         self._life = asyncio.create_task(self._live(lock))
 
@@ -268,18 +317,40 @@ class EmulatedBoard:
         """Boot as often as the board resets itself; return the exit code of the last boot."""
         with lock:
             while True:
-                self._next_boot = None
+                self._next_boot = self._wakes_at = None
                 self._process = BoardProcess(
                     self._micropython, self._heap, self.directory / _IMAGE, self._answer, self._print
                 )
                 status = await self._process.run(lock.fileno())
                 await self._network.close()
-                if self._next_boot is None or self._once:
+                self._soc.power.ended(time.monotonic())
+                if self._next_boot is None or self._once or (self._wakes_at is not None and not await self._sleep()):
                     return status
                 self._soc.reset(self._next_boot)
 
+    async def _sleep(self) -> bool:
+        """Wait for the end of deep sleep; return False if it was switched off meanwhile."""
+        assert self._wakes_at is not None
+        left = None if self._wakes_at == math.inf else max(0.0, self._wakes_at - time.monotonic())
+        try:
+            await asyncio.wait_for(self._switched_off.wait(), left)
+        except TimeoutError:
+            return True
+        return False
+
+    def _press(self, hard: bool) -> None:
+        """Ctrl-C; the board is not to boot again."""
+        self._once = True
+        self._switched_off.set()
+        if self._process is not None:
+            if hard:
+                self._process.interrupt_now()
+            else:
+                self._process.interrupt()
+
     async def _cut(self, life: asyncio.Task[int]) -> None:
         self._once = True
+        self._switched_off.set()
         if self._process is not None:
             self._process.kill()
         await asyncio.wait([life])
@@ -289,8 +360,11 @@ class EmulatedBoard:
             if kind == Kind.RESET:
                 self._restart(ResetCause(payload[0]))
                 return None
-            if kind == Kind.RESOLVE:
-                return reply(await self._resolve(payload))
+            if kind == Kind.DEEP_SLEEP:
+                self._fall_asleep(self._soc.deep_sleep(payload))
+                return None
+            if kind in (Kind.RESOLVE, Kind.RESOLVE_DATAGRAM):
+                return reply(await self._resolve(kind, payload))
             answer = self._soc.answer(kind, payload)
             if kind == Kind.WATCHDOG_START:
                 self._watch(self._process)
@@ -300,19 +374,28 @@ class EmulatedBoard:
         except (ValueError, struct.error, IndexError):
             return error(22)  # EINVAL
 
-    async def _resolve(self, payload: bytes) -> bytes:
+    async def _resolve(self, kind: Kind, payload: bytes) -> bytes:
         if not self._soc.connected():
             raise HardwareError(_NOT_RESOLVED)
+        route = self._network.route if kind == Kind.RESOLVE else self._network.route_datagrams
         try:
-            port = await self._network.route(payload[2:].decode(), int.from_bytes(payload[:2], "little"))
+            port = await route(payload[2:].decode(), int.from_bytes(payload[:2], "little"))
         except OSError:
             raise HardwareError(_NOT_RESOLVED) from None
         return port.to_bytes(2, "little")
+
+    def _edge(self, pin: int) -> None:
+        if self._process is not None:
+            self._process.tell(edge(pin))
 
     def _restart(self, cause: ResetCause) -> None:
         self._next_boot = cause
         if self._process is not None:
             self._process.kill()
+
+    def _fall_asleep(self, seconds: float | None) -> None:
+        self._wakes_at = math.inf if seconds is None else time.monotonic() + seconds / self._speed
+        self._restart(ResetCause.DEEP_SLEEP)
 
     def _watch(self, process: BoardProcess | None) -> None:
         watchdog = self._soc.watchdog
@@ -325,7 +408,7 @@ class EmulatedBoard:
             self._host.loop.call_later(left, self._watch, process)
 
     def _switch_access_point(self, up: bool) -> None:
-        self._station.access_point_switched(up, time.monotonic())
+        self.station.access_point_switched(up, time.monotonic())
         self._network.wake()
 
 

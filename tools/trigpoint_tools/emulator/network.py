@@ -1,11 +1,11 @@
-"""The way of a board's TCP connections: through its access point, which can fall silent."""
+"""The way of a board's TCP connections and UDP datagrams: through its access point, which can fall silent."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 _CHUNK = 16384
 
@@ -14,30 +14,46 @@ class Network:
     """Carries each connection of one board on to where it wants to go.
 
     Every name that a board looks up becomes a port of this machine's loopback; what connects there is carried to the
-    real address. While the Wi-Fi is down the bytes stand still, on connections that stay open, as in the air. All
-    methods run in the emulator's event loop.
+    address that the name had at that moment, and to no other: a board that does not look again is not led to a server
+    that has moved. While the Wi-Fi is down the bytes stand still, on connections that stay open, as in the air;
+    datagrams are lost. All methods run in the emulator's event loop.
 
     Args:
         connected: whether the board's station has an address now.
+        hosts: name to IPv4 address, asked before this machine's own names.
     """
 
-    def __init__(self, connected: Callable[[], bool]) -> None:
+    def __init__(self, connected: Callable[[], bool], hosts: Mapping[str, str]) -> None:
         self._connected = connected
+        self._hosts = hosts
         self._servers: dict[tuple[str, int], asyncio.Server] = {}
+        self._relays: dict[tuple[str, int], _Relay] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._changed = asyncio.Event()
 
     async def route(self, host: str, port: int) -> int:
         """Return the loopback port that leads to host:port; OSError if the name is unknown."""
-        key = (host, port)
-        if key not in self._servers:
-            await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        address = await self._look_up(host, port)
+        if address not in self._servers:
 
             async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-                await self._carry(reader, writer, host, port)
+                await self._carry(reader, writer, *address)
 
-            self._servers[key] = await asyncio.start_server(carry, "127.0.0.1", 0)
-        return int(self._servers[key].sockets[0].getsockname()[1])
+            self._servers[address] = await asyncio.start_server(carry, "127.0.0.1", 0)
+        return int(self._servers[address].sockets[0].getsockname()[1])
+
+    async def route_datagrams(self, host: str, port: int) -> int:
+        """Return the loopback port whose datagrams go to host:port and back; OSError if the name is unknown."""
+        address = await self._look_up(host, port)
+        if address not in self._relays:
+            self._relays[address] = relay = _Relay(self._connected)
+            await relay.open(address)
+        return self._relays[address].port
+
+    async def _look_up(self, host: str, port: int) -> tuple[str, int]:
+        host = self._hosts.get(host, host)
+        found = await asyncio.get_running_loop().getaddrinfo(host, port, family=socket.AF_INET)
+        return str(found[0][4][0]), port
 
     def wake(self) -> None:
         """Look again whether the board is connected."""
@@ -55,6 +71,9 @@ class Network:
         for server in self._servers.values():
             server.close()
         self._servers.clear()
+        for relay in self._relays.values():
+            relay.close()
+        self._relays.clear()
 
     async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, host: str, port: int) -> None:
         task = asyncio.current_task()
@@ -89,3 +108,43 @@ class Network:
             changed = self._changed
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(changed.wait(), 0.2)
+
+
+class _Relay:
+    """Datagrams of one board's socket to one server, and the answers. The newest sender gets the answers."""
+
+    def __init__(self, connected: Callable[[], bool]) -> None:
+        self._connected = connected
+        self._board: tuple[str, int] | None = None
+        self.port = 0
+
+    async def open(self, server: tuple[str, int]) -> None:
+        """Begin to carry."""
+        loop = asyncio.get_running_loop()
+        self._near, _ = await loop.create_datagram_endpoint(
+            lambda: _Receiver(self._from_board), local_addr=("127.0.0.1", 0)
+        )
+        self._far, _ = await loop.create_datagram_endpoint(lambda: _Receiver(self._from_server), remote_addr=server)
+        self.port = self._near.get_extra_info("sockname")[1]
+
+    def close(self) -> None:
+        """End it."""
+        self._near.close()
+        self._far.close()
+
+    def _from_board(self, data: bytes, sender: tuple[str, int]) -> None:
+        self._board = sender
+        if self._connected():
+            self._far.sendto(data)
+
+    def _from_server(self, data: bytes, _: tuple[str, int]) -> None:
+        if self._board and self._connected():
+            self._near.sendto(data, self._board)
+
+
+class _Receiver(asyncio.DatagramProtocol):
+    def __init__(self, take: Callable[[bytes, tuple[str, int]], None]) -> None:
+        self._take = take
+
+    def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
+        self._take(data, addr)

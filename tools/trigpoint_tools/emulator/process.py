@@ -17,7 +17,7 @@ _LAUNCHER = Path(__file__).parent / "hardware" / "launch.py"
 
 # On an ESP32 the hardware's modules are in ROM and cost no heap. Here they are Python: this is what they take, and it
 # is added, so that the board's code has what it would have in a plain `micropython -X heapsize=`.
-_HARDWARE_HEAP = 32 * 1024
+_HARDWARE_HEAP = 42 * 1024
 
 Answer = Callable[[Kind, bytes], Coroutine[Any, Any, bytes | None]]
 
@@ -87,6 +87,11 @@ class BoardProcess:
             self._interrupted = True
         elif not self._writer.is_closing():
             self._writer.write(INTERRUPT)
+
+    def tell(self, frame: bytes) -> None:
+        """Send the board something that it has not asked for; before it has started, nobody is there to be told."""
+        if self._writer is not None and not self._writer.is_closing():
+            self._writer.write(frame)
 
     def interrupt_now(self) -> None:
         """Raise KeyboardInterrupt at once, whatever it may break: for code that never waits."""

@@ -7,16 +7,17 @@ is left to the caller.
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
 from fractions import Fraction
 
 from trigpoint.clock import WorldClock
 
-from trigpoint_tools.emulator import i2c
 from trigpoint_tools.emulator.errors import HardwareError
 from trigpoint_tools.emulator.nvs import Nvs
+from trigpoint_tools.emulator.pads import Pads
+from trigpoint_tools.emulator.power import PowerMeter
 from trigpoint_tools.emulator.wifi import Station, Status
 from trigpoint_tools.emulator.wire import Kind
 
@@ -66,7 +67,7 @@ class Soc:
         monotonic: the machine's seconds.
         nvs: the chip's NVS.
         station: its radio.
-        buses: what its pins lead to.
+        pads: what its pins lead to.
     """
 
     def __init__(
@@ -78,16 +79,17 @@ class Soc:
         monotonic: Callable[[], float],
         nvs: Nvs,
         station: Station,
-        buses: Sequence[i2c.I2CBus],
+        pads: Pads,
     ) -> None:
         self.mac = mac
         self.nvs = nvs
         self.station = station
         self.watchdog = Watchdog()
+        self.power = PowerMeter()
         self._clock = clock
         self._real_ns = real_ns
         self._monotonic = monotonic
-        self._buses = buses
+        self.pads = pads
         self._speed = Fraction(clock.speed).limit_denominator(1_000_000)
         self._cause = ResetCause.POWER_ON
         self._code: str | None = None
@@ -107,9 +109,18 @@ class Soc:
         self.watchdog = Watchdog()
         self.station.power_on()
         self.nvs.power_on()
+        self.pads.reset()
         if cause == ResetCause.POWER_ON:
             self._rtc_zero_us = self._world_us()
             self._rtc_memory = b""
+            self.pads.power_on()
+
+    def deep_sleep(self, payload: bytes) -> float | None:
+        """Begin deep sleep, which stops the watchdog; return its length in seconds of the world, None for ever."""
+        ms, cpu_us = struct.unpack("<QQ", payload)
+        self.watchdog = Watchdog()
+        self.power.slept(ms / 1000, self._monotonic(), cpu_us / 1_000_000)
+        return ms / 1000 if ms else None
 
     def connected(self) -> bool:
         """Return whether the station has an address."""
@@ -122,14 +133,17 @@ class Soc:
             HardwareError: the board gets it as OSError.
             struct.error, ValueError: the payload is not what the board's modules send.
         """
-        handler = getattr(self, f"_{kind.name.lower()}")
+        name = kind.name.lower()
+        handler = getattr(self, f"_{name}", None) or getattr(self.pads, name)
         return bytes(handler(payload) or b"")
 
     def _world_us(self) -> int:
         elapsed_us = self._real_ns() // 1000 - int(self._clock.real_origin * 1_000_000)
         return self._clock.origin * 1_000_000 + elapsed_us * self._speed.numerator // self._speed.denominator
 
-    def _boot(self, _: bytes) -> bytes:
+    def _boot(self, payload: bytes) -> bytes:
+        (cpu_us,) = struct.unpack("<Q", payload)
+        self.power.booted(self._monotonic(), cpu_us / 1_000_000)
         real_ns = self._real_ns()
         head = struct.pack(
             "<qqQIB",
@@ -161,9 +175,6 @@ class Soc:
     def _watchdog_feed(self, _: bytes) -> None:
         self.watchdog.feed(self._monotonic())
 
-    def _i2c_transfer(self, payload: bytes) -> bytes:
-        return i2c.transfer(self._buses, payload)
-
     def _nvs_get_i32(self, payload: bytes) -> bytes:
         return struct.pack("<i", self.nvs.get_i32(_nvs_key(payload)[0]))
 
@@ -184,7 +195,9 @@ class Soc:
         self.nvs.commit()
 
     def _wlan_active(self, payload: bytes) -> None:
-        self.station.set_active(payload == b"\1")
+        on, cpu_us = struct.unpack("<BQ", payload)
+        self.station.set_active(on == 1)
+        self.power.radio(on == 1, self._monotonic(), cpu_us / 1_000_000)
 
     def _wlan_connect(self, payload: bytes) -> None:
         ssid, _, password = payload.decode().partition("\0")
@@ -198,7 +211,7 @@ class Soc:
 
     def _wlan_status(self, _: bytes) -> bytes:
         status = self.station.status(self._monotonic())
-        return struct.pack("<HbB", status, self.station.access_point.rssi, self.station.active)
+        return struct.pack("<HbB", status, self.station.rssi, self.station.active)
 
 
 def _nvs_key(payload: bytes) -> tuple[str, bytes]:

@@ -1,9 +1,9 @@
-"""Wi-Fi as an emulated board sees it: an access point and the board's station. No I/O: moments are passed in."""
+"""Wi-Fi as an emulated board sees it: access points and the board's station. No I/O: moments are passed in."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import IntEnum
+from enum import Flag, IntEnum
 
 from trigpoint_tools.emulator.errors import HardwareError
 
@@ -12,6 +12,9 @@ CONNECT_S = 0.2
 
 ATTEMPT_S = 0.5
 """How long one attempt takes that fails."""
+
+LIE_S = 0.15
+"""How long, into a new attempt, a lying status() goes on telling of the last one."""
 
 
 class Status(IntEnum):
@@ -22,6 +25,18 @@ class Status(IntEnum):
     IDLE = 1000
     CONNECTING = 1001
     GOT_IP = 1010
+
+
+class Fault(Flag):
+    """Known faults of the ESP32's Wi-Fi driver, to be switched on.
+
+    STALE_STATUS: after an attempt that failed, status() tells of that failure until the next one is well under way.
+    SECOND_CONNECT: connect() works once after the radio was switched on; then it raises "Wifi Internal Error".
+    """
+
+    NONE = 0
+    STALE_STATUS = 1
+    SECOND_CONNECT = 2
 
 
 @dataclass
@@ -48,15 +63,20 @@ class Station:
     whatever is wrong (ports/esp32/network_wlan.c, network_wlan_status).
 
     Args:
-        access_point: the only network in reach.
+        access_points: the networks in reach; more may be added, and come on the air, at any time.
 
     Attributes:
+        access_points: these networks.
+        faults: the driver's faults that it shows.
         active: whether the radio is on.
         reconnects: how often to try again after a failure, -1 for ever.
     """
 
-    def __init__(self, access_point: AccessPoint) -> None:
-        self.access_point = access_point
+    def __init__(self, *access_points: AccessPoint) -> None:
+        self.access_points = list(access_points)
+        self.faults = Fault.NONE
+        self._connects = 0
+        self._failure: Status | None = None
         self.active = False
         self.reconnects = -1
         self._wanted: tuple[str, str] | None = None
@@ -66,12 +86,14 @@ class Station:
         """Start as after a reset: the radio is off."""
         self.set_active(False)
         self.reconnects = -1
+        self._failure = None
 
     def set_active(self, active: bool) -> None:
         """Switch the radio on or off."""
         self.active = active
         if not active:
             self._wanted = None
+            self._connects = 0
 
     def connect(self, ssid: str, password: str, now: float) -> None:
         """Begin to connect.
@@ -83,6 +105,9 @@ class Station:
             raise HardwareError(0, "Wifi Not Started")
         if self.status(now) == Status.CONNECTING:
             raise HardwareError(0, "Wifi Internal Error")
+        if Fault.SECOND_CONNECT in self.faults and self._connects:
+            raise HardwareError(0, "Wifi Internal Error")
+        self._connects += 1
         self._wanted = (ssid, password)
         self._since = now
 
@@ -90,24 +115,41 @@ class Station:
         """Leave the network and stop trying."""
         self._wanted = None
 
-    def access_point_switched(self, up: bool, now: float) -> None:
-        """Switch the access point on or off."""
-        if up != self.access_point.up:
-            self.access_point.up = up
-            self._since = now
+    def access_point_switched(self, up: bool, now: float, number: int = 0) -> None:
+        """Switch an access point on or off."""
+        access_point = self.access_points[number]
+        if up != access_point.up:
+            access_point.up = up
+            if self._wanted and self._wanted[0] == access_point.ssid:
+                self._since = now
+
+    @property
+    def rssi(self) -> int:
+        """The signal of the network that is wanted, of the first one while none is, in dBm."""
+        return (self._in_reach() or self.access_points[0]).rssi
 
     def status(self, now: float) -> Status:
         """Return what WLAN.status() says at a moment."""
+        stale = self._failure if Fault.STALE_STATUS in self.faults else None
         if self._wanted is None:
-            return Status.IDLE
-        ssid, password = self._wanted
+            return stale or Status.IDLE
         elapsed = now - self._since
-        if not self.access_point.up or ssid != self.access_point.ssid:
+        access_point = self._in_reach()
+        if access_point is None:
             failure = Status.NO_AP_FOUND
-        elif self.access_point.password and password != self.access_point.password:
+        elif access_point.password and self._wanted[1] != access_point.password:
             failure = Status.WRONG_PASSWORD
+        elif elapsed >= CONNECT_S:
+            self._failure = None
+            return Status.GOT_IP
         else:
-            return Status.GOT_IP if elapsed >= CONNECT_S else Status.CONNECTING
+            return stale if stale and elapsed < LIE_S else Status.CONNECTING
         if self.reconnects >= 0 and elapsed >= ATTEMPT_S * (1 + self.reconnects):
+            self._failure = failure
             return failure
-        return Status.CONNECTING
+        return stale if stale and elapsed < LIE_S else Status.CONNECTING
+
+    def _in_reach(self) -> AccessPoint | None:
+        wanted = self._wanted
+        on_air = (one for one in self.access_points if one.up and wanted and one.ssid == wanted[0])
+        return next(on_air, None)

@@ -1,11 +1,12 @@
 """The wire between a board's process and the emulator: requests and replies as bytes, no I/O.
 
     request: kind (1 byte), length (2 bytes, little endian), payload
-    reply:   length (2 bytes, little endian), status (1 byte: 0 well, 1 error, 2 Ctrl-C), payload
+    reply:   length (2 bytes, little endian), status (1 byte: 0 well, 1 error, 2 Ctrl-C, 3 edge), payload
 
-The board asks, the emulator answers each request with one reply, in order. Ctrl-C comes unasked, between replies, and
-has no payload. It is not sent as SIGINT, because the Unix port raises KeyboardInterrupt in the signal handler: at any
-machine instruction, even with the heap's lock held, where an ESP32 raises it between two bytecodes.
+The board asks, the emulator answers each request with one reply, in order. Two things come unasked, between replies: an
+edge at a pin that the board watches, with the pin's number as payload, and Ctrl-C, without one. Ctrl-C is not sent as
+SIGINT, because the Unix port raises KeyboardInterrupt in the signal handler: at any machine instruction, even with the
+heap's lock held, where an ESP32 raises it between two bytecodes.
 
 The board's side is `hardware/_host.py`.
 """
@@ -18,6 +19,7 @@ from enum import IntEnum
 _HEAD = struct.Struct("<BH")
 MAX_PAYLOAD = 0xFFFF
 INTERRUPT = struct.pack("<HB", 0, 2)
+_EDGE = 3
 
 
 class Kind(IntEnum):
@@ -43,6 +45,22 @@ class Kind(IntEnum):
     WLAN_STATUS = 18
     RESOLVE = 19
     WLAN_RECONNECTS = 20
+    RESOLVE_DATAGRAM = 21
+    PIN_SET = 32
+    PIN_GET = 33
+    PIN_IRQ = 34
+    I2C_INIT = 35
+    UART_INIT = 36
+    UART_WRITE = 37
+    UART_READ = 38
+    UART_ANY = 39
+    ONEWIRE_RESET = 40
+    ONEWIRE_READ = 41
+    ONEWIRE_WRITE = 42
+    ADC_READ = 43
+    COUNTER_INIT = 44
+    COUNTER_VALUE = 45
+    DEEP_SLEEP = 46
 
 
 class WireFormatError(ValueError):
@@ -82,6 +100,11 @@ def reply(payload: bytes = b"") -> bytes:
     if len(payload) > MAX_PAYLOAD:
         raise WireFormatError(f"a reply of {len(payload)} bytes does not fit; at most {MAX_PAYLOAD} do")
     return struct.pack("<HB", len(payload), 0) + payload
+
+
+def edge(pin: int) -> bytes:
+    """Return what tells the board of an edge at a pin."""
+    return struct.pack("<HBB", 1, _EDGE, pin)
 
 
 def error(code: int, text: str = "") -> bytes:

@@ -16,12 +16,13 @@ import _wait
 import esp32  # noqa: F401
 import machine
 import network  # noqa: F401
+import onewire  # noqa: F401
 import vfs
 
 
 def power_on(image):
     # Returns what to run instead of main.py, or None.
-    reply = _host.call(_host.BOOT)
+    reply = _host.call(_host.BOOT, struct.pack("<Q", _wait.cpu_us()))
     rtc, real_ns, num, den, machine._cause = struct.unpack("<qqQIB", reply)
     machine._id = reply[29:35]
     _wait.begin(real_ns, num, den)

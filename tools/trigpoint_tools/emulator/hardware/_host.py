@@ -1,7 +1,7 @@
 # The board's side of the wire to the emulator: one request, one reply, over an inherited socket.
 #
 # request: kind (1 byte), length (2 bytes, little endian), payload
-# reply:   length (2 bytes, little endian), status (1 byte: 0 well, 1 error, 2 Ctrl-C), payload
+# reply:   length (2 bytes, little endian), status (1 byte: 0 well, 1 error, 2 Ctrl-C, 3 edge at a pin), payload
 
 import os
 import sys
@@ -29,9 +29,28 @@ WLAN_DISCONNECT = const(17)
 WLAN_STATUS = const(18)
 RESOLVE = const(19)
 WLAN_RECONNECTS = const(20)
+RESOLVE_DATAGRAM = const(21)
+PIN_SET = const(32)
+PIN_GET = const(33)
+PIN_IRQ = const(34)
+I2C_INIT = const(35)
+UART_INIT = const(36)
+UART_WRITE = const(37)
+UART_READ = const(38)
+UART_ANY = const(39)
+ONEWIRE_RESET = const(40)
+ONEWIRE_READ = const(41)
+ONEWIRE_WRITE = const(42)
+ADC_READ = const(43)
+COUNTER_INIT = const(44)
+COUNTER_VALUE = const(45)
+DEEP_SLEEP = const(46)
 
 _ERROR = const(1)
 _INTERRUPT = const(2)
+_EDGE = const(3)
+
+edges = []  # numbers of the pins whose handlers are to run where the board's code next waits
 
 FD = int(sys.argv[1])
 _link = open(FD, "r+b")
@@ -50,9 +69,12 @@ def call(kind, head=b"", data=b""):
     _link.write(data)
     _receive()
     interrupted = False
-    while _rx[2] == _INTERRUPT:
+    while _rx[2] >= _INTERRUPT:
+        if _rx[2] == _EDGE:
+            edges.append(_link.read(1)[0])
+        else:
+            interrupted = True
         _receive()
-        interrupted = True
     reply = _link.read(_rx[0] | _rx[1] << 8)
     if interrupted:
         raise KeyboardInterrupt
@@ -66,9 +88,12 @@ def call(kind, head=b"", data=b""):
 
 
 def listen():
-    # Takes what the emulator sent unasked, which is Ctrl-C. Called where the board's code waits, once FD is readable.
+    # Takes what the emulator sent unasked: an edge or Ctrl-C. Called where the board's code waits, once FD is readable.
     _receive()
-    raise KeyboardInterrupt
+    if _rx[2] == _EDGE:
+        edges.append(_link.read(1)[0])
+    else:
+        raise KeyboardInterrupt
 
 
 def _receive():

@@ -1,7 +1,7 @@
-# World time, timers, and every way in which the board's code can wait.
+# World time, timers, pin interrupts, and every way in which the board's code can wait.
 #
-# Timer callbacks run where the board's code waits: in asyncio, in time.sleep*, in machine.idle. All waiting is one
-# poll() with the right timeout, so an idle board uses no processor time.
+# Timer callbacks and the handlers of pin interrupts run where the board's code waits: in asyncio, in time.sleep*, in
+# machine.idle. All waiting is one poll() with the right timeout, so an idle board uses no processor time.
 
 import select
 
@@ -14,6 +14,7 @@ ticks_ms = _time.ticks_ms
 ticks_diff = _time.ticks_diff
 real_ns = _time.time_ns
 timers = []
+handlers = {}  # pin: what to call at its edges
 
 _start = 0
 _num = 1
@@ -27,12 +28,21 @@ def begin(start_ns, num, den):
     _den = den
 
 
+def cpu_us():
+    # Microseconds that this process has computed.
+    return int(_time.clock() * 1000000)
+
+
 def world_us():
     # Microseconds of the world since this boot.
     return (real_ns() - _start) // 1000 * _num // _den
 
 
 def run_due():
+    while _host.edges:
+        handler = handlers.get(_host.edges.pop(0))
+        if handler:
+            handler()
     if not timers:
         return
     now = world_us()
@@ -43,6 +53,8 @@ def run_due():
 
 def limit(ms):
     # The milliseconds to wait: ms (below 0: for ever), or less if a timer is due before.
+    if _host.edges:
+        return 0
     if timers:
         now = world_us()
         for timer in timers:

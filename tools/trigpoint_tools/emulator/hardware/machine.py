@@ -2,8 +2,9 @@
 
 import sys
 import time
-from struct import pack
+from struct import pack, unpack
 
+import _builtin
 import _host
 import _wait
 from micropython import const
@@ -14,6 +15,7 @@ WDT_RESET = const(3)
 DEEPSLEEP_RESET = const(4)
 SOFT_RESET = const(5)
 
+_sleep_us = _builtin.load("time").sleep_us
 _id = b""
 _cause = 0
 _frequency = 160000000
@@ -35,6 +37,11 @@ def soft_reset():
     _host.call(_host.RESET, bytes((SOFT_RESET,)))
 
 
+def deepsleep(ms=0):
+    # Does not return: the board boots again after so many milliseconds of the world; 0: never.
+    _host.call(_host.DEEP_SLEEP, pack("<QQ", ms, _wait.cpu_us()))
+
+
 def freq(hertz=None):
     global _frequency
     if hertz is None:
@@ -54,30 +61,37 @@ class Pin:
     OPEN_DRAIN = const(7)
     PULL_DOWN = const(1)
     PULL_UP = const(2)
+    IRQ_RISING = const(1)
+    IRQ_FALLING = const(2)
 
     def __init__(self, id, mode=-1, pull=-1, *, value=None):
         if not 0 <= id <= 48:
             raise ValueError("invalid pin")
         self.id = id
-        self._value = 1 if pull == Pin.PULL_UP else 0
-        self.init(mode, pull, value=value)
+        if mode != -1 or pull != -1 or value is not None:
+            self.init(mode, pull, value=value)
 
     def init(self, mode=-1, pull=-1, *, value=None):
-        if value is not None:
-            self._value = 1 if value else 0
+        pull = 0 if pull is None else pull & 255
+        _host.call(_host.PIN_SET, bytes((self.id, mode & 255, pull, 255 if value is None else value != 0)))
 
     def value(self, value=None):
         if value is None:
-            return self._value
-        self._value = 1 if value else 0
+            return _host.call(_host.PIN_GET, bytes((self.id,)))[0]
+        self.init(value=value)
 
     __call__ = value
 
     def on(self):
-        self._value = 1
+        self.init(value=1)
 
     def off(self):
-        self._value = 0
+        self.init(value=0)
+
+    def irq(self, handler=None, trigger=3):
+        # Soft interrupts only: the handler runs where the code waits.
+        _wait.handlers[self.id] = (lambda: handler(self)) if handler else None
+        _host.call(_host.PIN_IRQ, bytes((self.id, trigger if handler else 0)))
 
 
 def _number(pin):
@@ -88,16 +102,25 @@ class I2C:
     def __init__(self, id=0, *, scl=None, sda=None, freq=400000, timeout=50000):
         if id not in (0, 1):
             raise ValueError("I2C(%d) doesn't exist" % id)
-        self._head = bytearray(5)
+        self._head = bytearray(7)
         self._head[0] = (18, 25)[id] if scl is None else _number(scl)
         self._head[1] = (19, 26)[id] if sda is None else _number(sda)
+        self._head[5] = freq // 1000 & 255
+        self._head[6] = freq // 1000 >> 8
+        self._timeout = timeout
+        _host.call(_host.I2C_INIT, self._head[:2])
 
     def _transfer(self, address, data, size):
         head = self._head
         head[2] = address
         head[3] = size & 255
         head[4] = size >> 8
-        return _host.call(_host.I2C_TRANSFER, head, data)
+        try:
+            return _host.call(_host.I2C_TRANSFER, head, data)
+        except OSError as error:
+            if error.errno == 116:
+                _sleep_us(self._timeout)  # as in the ESP32's driver, nothing else runs meanwhile
+            raise
 
     def scan(self):
         found = []
@@ -127,6 +150,61 @@ class I2C:
 
     def readfrom_mem_into(self, address, register, buffer, *, addrsize=8):
         buffer[:] = self._transfer(address, register.to_bytes(addrsize // 8, "big"), len(buffer))
+
+
+class UART:
+    # Reads never wait: timeout is 0, as the ESP32 has it unless told otherwise.
+    def __init__(self, id, baudrate=115200, *, tx=None, rx=None, timeout=0, rxbuf=256):
+        self._id = id
+        tx, rx = [-1 if pin is None else _number(pin) for pin in (tx, rx)]
+        _host.call(_host.UART_INIT, pack("<BbbIH", id, tx, rx, baudrate, rxbuf))
+
+    def any(self):
+        return unpack("<H", _host.call(_host.UART_ANY, bytes((self._id,))))[0]
+
+    def read(self, size=256):
+        return _host.call(_host.UART_READ, pack("<BH", self._id, size)) or None
+
+    def readinto(self, buffer, size=None):
+        data = self.read(len(buffer) if size is None else size)
+        if data is None:
+            return None
+        buffer[: len(data)] = data
+        return len(data)
+
+    def write(self, data):
+        _host.call(_host.UART_WRITE, bytes((self._id,)), data)
+        return len(data)
+
+    def deinit(self):
+        pass
+
+
+class ADC:
+    ATTN_0DB = const(0)
+    ATTN_2_5DB = const(1)
+    ATTN_6DB = const(2)
+    ATTN_11DB = const(3)
+
+    def __init__(self, pin, *, atten=ATTN_0DB):
+        self._request = bytes((_number(pin), atten))
+
+    def read_uv(self):
+        return unpack("<i", _host.call(_host.ADC_READ, self._request))[0]
+
+
+class Counter:
+    RISING = const(1)
+    FALLING = const(2)
+
+    def __init__(self, id, src, *, edge=RISING, filter_ns=0):
+        if not 0 <= id < 8:
+            raise ValueError("invalid unit")
+        self._id = bytes((id,))
+        _host.call(_host.COUNTER_INIT, bytes((id, _number(src), edge)))
+
+    def value(self):
+        return unpack("<q", _host.call(_host.COUNTER_VALUE, self._id))[0]
 
 
 class RTC:

@@ -3,6 +3,7 @@
 from struct import pack, unpack
 
 import _host
+import _wait
 import machine
 from micropython import const
 
@@ -33,7 +34,7 @@ class WLAN:
     def active(self, on=None):
         if on is None:
             return self._status()[2] != 0
-        _host.call(_host.WLAN_ACTIVE, b"\1" if on else b"\0")
+        _host.call(_host.WLAN_ACTIVE, pack("<BQ", bool(on), _wait.cpu_us()))
         return bool(on)
 
     def connect(self, ssid="", key=""):

@@ -13,5 +13,8 @@ for _name in dir(_socket):
 
 
 def getaddrinfo(host, port, af=0, type=0, proto=0, flags=0):
-    reply = _host.call(_host.RESOLVE, port.to_bytes(2, "little"), host.encode())
-    return _socket.getaddrinfo("127.0.0.1", reply[0] | reply[1] << 8, _socket.AF_INET, _socket.SOCK_STREAM)
+    datagram = type == _socket.SOCK_DGRAM
+    kind = _host.RESOLVE_DATAGRAM if datagram else _host.RESOLVE
+    reply = _host.call(kind, port.to_bytes(2, "little"), host.encode())
+    type = _socket.SOCK_DGRAM if datagram else _socket.SOCK_STREAM
+    return _socket.getaddrinfo("127.0.0.1", reply[0] | reply[1] << 8, _socket.AF_INET, type)

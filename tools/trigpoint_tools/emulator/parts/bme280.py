@@ -16,6 +16,7 @@ from random import Random
 from typing import NamedTuple
 
 from trigpoint_tools.emulator.i2c import NakError
+from trigpoint_tools.emulator.parts.fault import Fault
 from trigpoint_tools.emulator.weather import NoWeatherError, Sample
 
 CHIP_ID = 0x60
@@ -182,6 +183,7 @@ class Bme280:
     Attributes:
         conversions: every measurement that the part has made.
         end_at: the world's second from which on the part is silent, None for never.
+        fault: what is wrong with it.
     """
 
     def __init__(
@@ -196,6 +198,7 @@ class Bme280:
         self.calibration = calibration or Calibration()
         self.conversions: list[Conversion] = []
         self.end_at: float | None = None
+        self.fault = Fault.NONE
         self._world = world
         self._now = now
         self._monotonic = monotonic
@@ -205,6 +208,11 @@ class Bme280:
         self._busy_until: float | None = None
         self._pending: tuple[Conversion, bytes] | None = None
         self._power_on()
+
+    @property
+    def readings(self) -> int:
+        """How many quantities it has measured."""
+        return sum(conversion.readings for conversion in self.conversions)
 
     def power_on(self) -> None:
         """Start as after the supply voltage has come."""

@@ -1,6 +1,15 @@
-"""Wi-Fi with a driver that has the ESP32's known faults, and the watchdog's condition."""
+"""Wi-Fi: several networks in order, with a driver that has the ESP32's known faults; and on the emulated board."""
 
-from boardrunner import run
+from __future__ import annotations
+
+import time
+
+import pytest
+from boardrunner import DEVICE, run
+from emulated import Make, make
+from trigpoint_tools.emulator.wifi import AccessPoint, Fault
+
+__all__ = ["make"]
 
 _DRIVER = """
 import asyncio
@@ -81,7 +90,7 @@ async def both():
     return await main(wifi, 2500)
 assert asyncio.run(both()) == ["second", "first"]
 assert station.calls == ["first", "second", "first"], station.calls
-assert wifi.joins == 2 and wifi.signal() is None
+assert wifi.joins == 2 and wifi.signal() is None and wifi.error == "first: wrong password", wifi.error
 """
     )
 
@@ -97,35 +106,27 @@ assert station.calls == ["first"]
     )
 
 
-def test_watchdog_is_fed_only_while_everyone_moves() -> None:
-    run(
-        """
-import time
-from trig.guard import Guard, late
-
-assert late({"a": 0, "b": 500}, {"a": 1000, "b": 1000}, 1000) == []
-assert late({"a": 0, "b": 500}, {"a": 1000, "b": 1000}, 1001) == ["a"]
-
-class Dog:
-    fed = 0
-    def feed(self):
-        self.fed += 1
-
-NAMES = ("sampler", "signer", "uplink")
-
-def fed(moving):
-    dog = Dog()
-    guard = Guard(dog, {name: 50 for name in NAMES})
-    for _ in range(10):
-        for name in moving:
-            guard.moved(name)
-        guard.check()
-        time.sleep_ms(10)
-    return dog.fed, guard.late
-
-assert fed(NAMES) == (10, [])
-for idle in NAMES:
-    times, missing = fed([name for name in NAMES if name != idle])
-    assert 0 < times < 10 and missing == [idle], (idle, times, missing)
+# The board's own wifi.py on the emulated board, which is where its main.py comes from.
+MAIN = """
+import asyncio, network
+{wifi}
+NETWORKS = [{{"ssid": "gone", "password": "password0"}},
+            {{"ssid": "moved", "password": "an old one"}},
+            {{"ssid": "home", "password": "secret"}}]
+wifi = Wifi(network.WLAN(network.STA_IF), NETWORKS)
+asyncio.run(wifi.run(lambda: print("joined", wifi.ssid, wifi.signal(), "after", wifi.error)))
 """
-    )
+FAULTS = [Fault.NONE, Fault.STALE_STATUS, Fault.SECOND_CONNECT, Fault.STALE_STATUS | Fault.SECOND_CONNECT]
+
+
+@pytest.mark.parametrize("faults", FAULTS)
+def test_third_network_is_joined_whatever_the_driver_does(make: Make, faults: Fault) -> None:
+    board = make(main=MAIN.format(wifi=(DEVICE / "trig" / "wifi.py").read_text()), speed=1)
+    board.station.access_points.append(AccessPoint("moved", "a new one", rssi=-40))
+    board.station.faults = faults
+    board.start()
+    board.wait_for("joined home -61 after moved: wrong password", timeout=10)
+    board.wifi(False)
+    time.sleep(1.5)
+    board.wifi(True)
+    board.wait_for("joined home -61 after", timeout=20)

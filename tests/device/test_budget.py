@@ -1,0 +1,30 @@
+"""The firmware's budgets in a short form; `make bench` has the figures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from trigpoint_tools.bench import budget
+
+
+def test_compiled_application_fits() -> None:
+    assert 40_000 < budget.app_mpy_bytes() <= 98_304
+
+
+def _runs(directory: Path, readings: int, looks: int) -> int:
+    done = budget.run_readings(directory, readings, looks)
+    assert done.readings >= readings
+    assert {name: done.health[name] for name in budget.TROUBLES if done.health[name]} == {}
+    return budget.growth(done.heap_free)
+
+
+def test_readings_leave_no_heap_in_use(tmp_path: Path) -> None:
+    # So few looks see what comes and goes as well; a leak of two bytes a reading would be more.
+    assert _runs(tmp_path, 2400, 3) < 4096
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(3600)
+def test_100_000_readings_leave_no_heap_in_use(tmp_path: Path) -> None:
+    assert _runs(tmp_path, budget.READINGS, budget.LOOKS) == 0

@@ -1,0 +1,116 @@
+"""Safe mode on an emulated board: a broken application keeps nobody from the prompt, and says why it ended."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from boardrunner import DEVICE
+from emulated import Make, make
+from trigpoint_tools.emulator import flash
+from trigpoint_tools.emulator.board import EmulatedBoard
+
+__all__ = ["make"]
+
+_LOADER = {"/" + name: (DEVICE / name).read_bytes() for name in ("boot.py", "main.py", "slots.py")}
+_PAUSES = (
+    (b"_PAUSE_MS = const(5000)", b"_PAUSE_MS = const(1)"),
+    (b"_SAFE_MS = const(600000)", b"_SAFE_MS = const(2000)"),
+)
+
+
+def board_with(make: Make, start: str) -> EmulatedBoard:
+    """Return a board with our loader, without its long pauses, and an application of one file."""
+    loader = dict(_LOADER)
+    for long, short in _PAUSES:
+        assert loader["/slots.py"].count(long) == 1
+        loader["/slots.py"] = loader["/slots.py"].replace(long, short)
+    board = make()
+    for path, content in loader.items():
+        board.write_file(path, content)
+    board.write_file("/a/trig/__init__.py", b"")
+    board.write_file("/a/trig/start.py", start.encode())
+    return board
+
+
+def counted(board: EmulatedBoard, text: str) -> int:
+    return sum(text in line for line in board.console)
+
+
+@pytest.mark.parametrize(
+    ("application", "cause"),
+    [
+        ("def start(): raise ValueError('sensor on fire')", "ValueError: sensor on fire"),
+        ("syntax error", "SyntaxError: invalid syntax"),
+        ("import nowhere", "ImportError: no module named 'nowhere'"),
+        ("def start(): return bytearray(1 << 30)", "MemoryError: memory allocation failed"),
+    ],
+)
+def test_an_application_that_always_fails(make: Make, application: str, cause: str) -> None:
+    board = board_with(make, application)
+    board.start()
+    board.wait_for("safe mode: " + cause)
+    assert counted(board, cause) == 6  # five ends, and the line that tells of them
+    board.stop()
+    assert board.exec("import trig; print(trig.__file__)").endswith("/a/trig/__init__.py\n")
+    assert board.exec("import slots; print(slots.load().safe, slots.load().cause)").startswith("1 " + cause)
+
+
+def test_the_watchdog_is_a_bad_end(make: Make) -> None:
+    board = board_with(make, "import machine, time\ndef start():\n machine.WDT(timeout=50)\n while True: time.sleep(1)")
+    board.start()
+    board.wait_for("safe mode: watchdog")
+
+
+def test_safe_mode_tries_again(make: Make) -> None:
+    board = board_with(make, "def start(): 1 // 0")
+    board.start()
+    board.wait_for("safe mode: ZeroDivisionError")
+    for _ in range(100):
+        if counted(board, "safe mode") == 2:
+            break
+        board.wait(0.1)
+    assert counted(board, "Traceback") == 6, board.console
+
+
+def test_ctrl_c_in_safe_mode_gives_the_prompt(make: Make) -> None:
+    board = board_with(make, "def start(): 1 // 0")
+    board.start()
+    board.wait_for("safe mode")
+    board.stop()
+    assert board.wait(5) == 0
+
+
+def test_an_application_that_ends_well_is_good(make: Make) -> None:
+    board = board_with(make, "import slots\ndef start(): print('bad', slots.load().bad)")
+    board.exec("import slots\ns = slots.load()\ns.bad = 3\nslots.save(s)")
+    board.start()
+    assert board.wait(10) == 0
+    assert board.console[-1] == "bad 3"
+    assert board.exec("import slots; print(slots.load().bad)") == "0\n"
+
+
+def test_a_board_without_any_application_reaches_its_prompt(make: Make) -> None:
+    board = make()
+    for path, content in _LOADER.items():
+        board.write_file(path, content)
+    assert board.exec("print('prompt')") == "prompt\n"
+
+
+def test_what_lands_where() -> None:
+    names = set(flash.device_files(DEVICE))
+    assert {"/boot.py", "/main.py", "/slots.py", "/a/trig/start.py", "/a/trig/enroll.py"} <= names
+    assert not [name for name in names if name.startswith("/trig/")]
+    assert json.dumps(sorted(name for name in names if name.count("/") == 1)) == '["/boot.py", "/main.py", "/slots.py"]'
+
+
+def test_the_loader_is_small() -> None:
+    assert len((DEVICE / "boot.py").read_bytes()) < 400
+
+
+@pytest.mark.parametrize("name", ["boot.py", "main.py", "slots.py"])
+def test_the_loader_needs_no_slot(name: str) -> None:
+    assert "trig" not in Path(DEVICE / name).read_text().replace("from trig.start import start", "").replace(
+        "/trig", ""
+    )
