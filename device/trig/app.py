@@ -320,7 +320,7 @@ def main():
 
     try:
         config = load("/config.json")
-        key, journal = open_identity(esp32.NVS(NVS), os.urandom, JOURNAL)
+        key, journal = open_identity(esp32.NVS(NVS), os.urandom, network.WLAN(network.STA_IF), JOURNAL)
         app = App(config, key, journal, machine, network)
     except ConfigError as error:
         print("config.json:", error)

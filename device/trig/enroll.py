@@ -7,6 +7,7 @@ import json
 import os
 
 import esp32
+import network
 
 from trig.permit import PermitError
 from trig.signer import JOURNAL, NVS, Signer, open_identity
@@ -48,7 +49,7 @@ def permit(chain_id, registry, owner, metadata_hash, deadline):
 
 
 def _signer():
-    key, journal = open_identity(esp32.NVS(NVS), os.urandom, JOURNAL)
+    key, journal = open_identity(esp32.NVS(NVS), os.urandom, network.WLAN(network.STA_IF), JOURNAL)
     return Signer(key, journal, None, b"")
 
 

@@ -13,7 +13,7 @@ JOURNAL = "/journal"
 _ACK_INFO = b"trig/1/ack"
 
 
-def open_identity(nvs, urandom, directory):
+def open_identity(nvs, urandom, radio, directory):
     """Return (key pair, journal): the board's own, or new ones at first boot.
 
     A key and its journal belong together: without the journal the next seq is unknown, and a key that might sign a seq
@@ -23,7 +23,9 @@ def open_identity(nvs, urandom, directory):
 
     Args:
         nvs: ``esp32.NVS``.
-        urandom: ``os.urandom``.
+        urandom: ``os.urandom``. On an ESP32 it is a true random source only while the radio is on (ESP-IDF, random
+            number generation), so the radio is switched on before a key is made.
+        radio: ``network.WLAN(network.STA_IF)``.
         directory: the journal's folder.
 
     Raises:
@@ -35,6 +37,7 @@ def open_identity(nvs, urandom, directory):
         journal = Journal(directory, key.kid)
         if journal.recover():
             return key, journal
+    radio.active(True)
     key = keys.create(nvs, urandom)
     journal = Journal(directory, key.kid)
     journal.create()
