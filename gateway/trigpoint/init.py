@@ -38,6 +38,7 @@ class Answers:
     deploy_block: int = 0
     confirmations: int = 12
     poll_s: int = 2
+    max_fee_gwei: int = 500
     anchor_every_s: int = 3600
     world: tuple[int, float, float] | None = None
 
@@ -166,7 +167,7 @@ confirmations = {confirmations}
 poll_s = {poll_s}
 # Most that an anchor may pay for one gas, in billionths of the coin. Fees are the node's word: without a bound, one
 # that lies could spend the whole account at once. Chains with a cheap coin ask for more.
-max_fee_gwei = 500
+max_fee_gwei = {max_fee_gwei}
 # The gateway's account: it opens the log and pays for anchors. Send it some of the chain's coin.
 key_file = "keys/chain.key"
 

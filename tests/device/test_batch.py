@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from boardrunner import run
+from ramflash import RAM_FLASH
 
 _APP = """
 import asyncio, os, vfs
@@ -13,17 +14,7 @@ from trig.journal import Journal
 from trig.sensors import SensorError
 from trig import journal as journal_module, sensors
 
-class Ram:
-    def __init__(self):
-        self.data = bytearray(96 * 4096)
-    def readblocks(self, n, buf, off=0):
-        buf[:] = memoryview(self.data)[n * 4096 + off : n * 4096 + off + len(buf)]
-    def writeblocks(self, n, buf, off=0):
-        self.data[n * 4096 + off : n * 4096 + off + len(buf)] = buf
-    def ioctl(self, op, arg):
-        return 96 if op == 4 else 4096 if op == 5 else 0
-
-ram = Ram()
+ram = RamFlash(96)
 vfs.VfsLfs2.mkfs(ram)
 vfs.mount(ram, "/flash")
 
@@ -125,7 +116,7 @@ def values():
 
 
 def _app(code: str, samples: int = 3) -> None:
-    run(_APP.replace("SAMPLES", str(samples)) + code, heap="1m")
+    run(RAM_FLASH + _APP.replace("SAMPLES", str(samples)) + code, heap="1m")
 
 
 def test_batch_is_signed_by_count_and_by_age() -> None:

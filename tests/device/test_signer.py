@@ -1,33 +1,28 @@
 """The key and its journal: made together, replaced together, whatever is cut off in between."""
 
 from boardrunner import run
+from ramflash import RAM_FLASH
 
-_PARTS = """
+_PARTS = (
+    RAM_FLASH
+    + """
 import os, vfs
 from trig.keys import NvsKeys
 from trig.signer import Signer, open_identity
 
-class Ram:
-    def __init__(self):
-        self.data = bytearray(64 * 4096)
-        self.left = -1
+class Ram(RamFlash):
+    left = -1
     def _spend(self):
         if self.left == 0:
             raise RuntimeError("cut")
         self.left -= 1
-    def readblocks(self, n, buf, off=0):
-        buf[:] = memoryview(self.data)[n * 4096 + off : n * 4096 + off + len(buf)]
     def writeblocks(self, n, buf, off=0):
         self._spend()
-        self.data[n * 4096 + off : n * 4096 + off + len(buf)] = buf
+        super().writeblocks(n, buf, off)
     def ioctl(self, op, arg):
         if op == 6:
             self._spend()
-        return 64 if op == 4 else 4096 if op == 5 else 0
-
-class Radio:
-    def active(self, on):
-        pass
+        return super().ioctl(op, arg)
 
 class Nvs:
     def __init__(self):
@@ -56,9 +51,19 @@ def mount(data=None):
     vfs.mount(ram, "/flash")
     return ram
 
+class Radio:
+    on = False
+    def active(self, on):
+        self.on = on
+
 def identity(nvs):
-    return open_identity(NvsKeys(nvs, os.urandom, Radio()), "/flash/journal")
+    radio = Radio()
+    def urandom(n):
+        assert radio.on, "without the radio an ESP32 has no true random numbers"
+        return os.urandom(n)
+    return open_identity(NvsKeys(nvs, urandom, radio), "/flash/journal")
 """
+)
 
 
 def test_key_and_journal_stay() -> None:

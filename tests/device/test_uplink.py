@@ -9,6 +9,7 @@ from boardrunner import BoardError, BoardProcess, run
 from cryptography.hazmat.primitives.asymmetric import ec
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from ramflash import RAM_FLASH
 from trigpoint.wire import ack
 from trigpoint.wire.keys import PublicKey
 
@@ -168,17 +169,7 @@ from trig.journal import Journal
 from trig import uplink as module
 from trig.uplink import Uplink
 
-class Ram:
-    def __init__(self):
-        self.data = bytearray(64 * 4096)
-    def readblocks(self, n, buf, off=0):
-        buf[:] = memoryview(self.data)[n * 4096 + off : n * 4096 + off + len(buf)]
-    def writeblocks(self, n, buf, off=0):
-        self.data[n * 4096 + off : n * 4096 + off + len(buf)] = buf
-    def ioctl(self, op, arg):
-        return 64 if op == 4 else 4096 if op == 5 else 0
-
-ram = Ram()
+ram = RamFlash()
 vfs.VfsLfs2.mkfs(ram)
 vfs.mount(ram, "/flash")
 KID = bytes(range(32))
@@ -237,7 +228,7 @@ def _uplink(code: str) -> None:
     forged = bytearray(acks["ACK_2"])
     forged[-1] ^= 1
     names = "".join(f"{name} = {data!r}\n" for name, data in {**acks, "FORGED": bytes(forged), "KEY": KEY}.items())
-    run(names + _UPLINK + code, heap="600k")
+    run(names + RAM_FLASH + _UPLINK + code, heap="600k")
 
 
 def test_only_a_genuine_newer_ack_of_something_signed_counts() -> None:

@@ -12,6 +12,7 @@ from boardrunner import BoardProcess
 from cryptography.hazmat.primitives.asymmetric import ec
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from ramflash import RAM_FLASH
 from trigpoint.ingest.batch import Message, read, store
 from trigpoint.ingest.decision import Reason
 from trigpoint.store import queries
@@ -30,16 +31,6 @@ from trig.senml import Pack
 from trig.signer import Signer
 from trig.uplink import Uplink
 
-class Flash:
-    def __init__(self):
-        self.data = bytearray(64 * 4096)
-    def readblocks(self, n, buf, off=0):
-        buf[:] = memoryview(self.data)[n * 4096 + off : n * 4096 + off + len(buf)]
-    def writeblocks(self, n, buf, off=0):
-        self.data[n * 4096 + off : n * 4096 + off + len(buf)] = buf
-    def ioctl(self, op, arg):
-        return 64 if op == 4 else 4096 if op == 5 else 0
-
 class Client:
     def __init__(self):
         self.up = asyncio.Event()
@@ -57,7 +48,7 @@ class Clock:
     def adjust(self, time_ms, sent, received):
         return False
 
-flash = Flash()
+flash = RamFlash()
 vfs.VfsLfs2.mkfs(flash)
 vfs.mount(flash, "/flash")
 key, clock, client, pack = KeyPair((99).to_bytes(32, "big")), Clock(), Client(), Pack()
@@ -136,7 +127,9 @@ STEP = st.one_of(
 @pytest.fixture(scope="module")
 def board() -> Iterator[BoardProcess]:
     public = PublicKey.of(ec.derive_private_key(99, ec.SECP256R1()))
-    with BoardProcess(f"ACK_KEY = {ack.derive_key(LINK, public)!r}\n{SETUP}\nboot()", heap="600k") as process:
+    with BoardProcess(
+        f"ACK_KEY = {ack.derive_key(LINK, public)!r}\n{RAM_FLASH}{SETUP}\nboot()", heap="600k"
+    ) as process:
         yield process
 
 
