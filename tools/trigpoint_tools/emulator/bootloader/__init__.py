@@ -1,0 +1,1 @@
+"""The ROM bootloader of an ESP32, as esptool speaks to it."""
