@@ -9,7 +9,7 @@ import math
 import secrets
 import struct
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -31,12 +31,14 @@ from trigpoint_tools.emulator.interpreter import find_micropython
 from trigpoint_tools.emulator.network import Network
 from trigpoint_tools.emulator.nvs import Nvs
 from trigpoint_tools.emulator.pads import Pads
+from trigpoint_tools.emulator.partition import Partition
 from trigpoint_tools.emulator.parts.atecc608 import Atecc608
 from trigpoint_tools.emulator.parts.bme280 import Bme280
 from trigpoint_tools.emulator.power import Usage
 from trigpoint_tools.emulator.process import BoardProcess
 from trigpoint_tools.emulator.soc import ResetCause, Soc
 from trigpoint_tools.emulator.soldered import solder
+from trigpoint_tools.emulator.terminal import SOFT_REBOOT, Terminal
 from trigpoint_tools.emulator.weather import Weather
 from trigpoint_tools.emulator.wifi import AccessPoint, Station
 from trigpoint_tools.emulator.wire import Kind, edge, error, reply
@@ -65,10 +67,33 @@ class EmulatedBoard:
             any time.
     """
 
-    def __init__(self, directory: Path, facts: Facts, clock: WorldClock, weather: Weather, host: Host) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        facts: Facts,
+        clock: WorldClock,
+        weather: Weather,
+        host: Host,
+        *,
+        partition: Partition | None = None,
+        screen: Callable[[bytes], None] | None = None,
+    ) -> None:
+        """Take a board's facts and its world.
+
+        Args:
+            directory: where its files lie.
+            facts: what is fixed about it.
+            clock: the world's clock.
+            weather: what its sensors measure.
+            host: what serves it.
+            partition: where its file system lies, by default the flash image in the directory.
+            screen: takes what it prints. With one it has a prompt, `type` reaches it, and it never ends by itself.
+        """
         self.directory = directory
+        self._screen = screen
         self.mac = bytes.fromhex(facts.mac)
         self._micropython = find_micropython()
+        self._image = partition or Partition(directory / _IMAGE, 0, flash.BLOCK_SIZE * flash.BLOCKS)
         self._heap = facts.heap
         self._host = host
         self._console = Console()
@@ -282,6 +307,21 @@ class EmulatedBoard:
         """Pull a pin down and let it go, `count` times at once: what a rain gauge or an S0 output does."""
         self._host.loop.call_soon_threadsafe(self._soc.pads.pins.pulse, pin, count)
 
+    async def switch_on(self) -> None:
+        """Do what `start` does, in the emulator's event loop."""
+        self._must_be_off()
+        await self._begin(None)
+
+    async def switch_off(self) -> None:
+        """Do what `cut` does, in the emulator's event loop."""
+        if self._life is not None:
+            await self._cut(self._life)
+
+    def type(self, data: bytes) -> None:
+        """Type on its keyboard, if it has a prompt. In the emulator's event loop."""
+        if self._process is not None and self._process.terminal is not None:
+            self._process.terminal.type(data)
+
     def _must_be_off(self) -> None:
         if self.alive:
             raise EmulatorError("the board is on; stop it first")
@@ -295,6 +335,8 @@ class EmulatedBoard:
 
     def _print(self, data: bytes) -> None:
         self._console.write(data)
+        if self._screen is not None:
+            self._screen(data)
         if self._once and len(self._output) < _MAX_OUTPUT:
             self._output += data
 
@@ -315,18 +357,39 @@ class EmulatedBoard:
 
     async def _live(self, lock: IO[bytes]) -> int:
         """Boot as often as the board resets itself; return the exit code of the last boot."""
+        raw = False
         with lock:
             while True:
                 self._next_boot = self._wakes_at = None
+                terminal = self._terminal(raw)
                 self._process = BoardProcess(
-                    self._micropython, self._heap, self.directory / _IMAGE, self._answer, self._print
+                    self._micropython, self._heap, self._image, self._answer, self._print, terminal
                 )
                 status = await self._process.run(lock.fileno())
                 await self._network.close()
                 self._soc.power.ended(time.monotonic())
+                raw = False
+                if terminal is not None and self._next_boot is None and not self._once:
+                    raw = terminal.raw
+                    self._print(SOFT_REBOOT)
+                    self._soc.reset(ResetCause.SOFT, "" if raw else None)
+                    continue
                 if self._next_boot is None or self._once or (self._wakes_at is not None and not await self._sleep()):
                     return status
                 self._soc.reset(self._next_boot)
+
+    def _terminal(self, raw: bool) -> Terminal | None:
+        return None if self._screen is None else Terminal(self._print, self._interrupt, self._heeds_interrupts, raw=raw)
+
+    def _heeds_interrupts(self) -> bool:
+        return self._process is not None and self._process.heeds_interrupts
+
+    def _interrupt(self, at_once: bool) -> None:
+        if self._process is not None and self._process.heeds_interrupts:
+            if at_once:
+                self._process.interrupt_now()
+            else:
+                self._process.interrupt()
 
     async def _sleep(self) -> bool:
         """Wait for the end of deep sleep; return False if it was switched off meanwhile."""
@@ -342,11 +405,7 @@ class EmulatedBoard:
         """Ctrl-C; the board is not to boot again."""
         self._once = True
         self._switched_off.set()
-        if self._process is not None:
-            if hard:
-                self._process.interrupt_now()
-            else:
-                self._process.interrupt()
+        self._interrupt(hard)
 
     async def _cut(self, life: asyncio.Task[int]) -> None:
         self._once = True

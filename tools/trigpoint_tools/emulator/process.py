@@ -9,8 +9,10 @@ import socket
 import subprocess
 from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
+from trigpoint_tools.emulator.partition import Partition
+from trigpoint_tools.emulator.terminal import Terminal
 from trigpoint_tools.emulator.wire import INTERRUPT, Kind, RequestReader, WireFormatError
 
 _LAUNCHER = Path(__file__).parent / "hardware" / "launch.py"
@@ -28,13 +30,20 @@ class BoardProcess:
     Args:
         micropython: the interpreter.
         heap: bytes of heap for the board's code.
-        image: the flash image.
+        image: where its file system is.
         answer: makes the reply to a request; None for no reply.
         output: takes what the board prints.
+        terminal: with one it goes on to its prompt after main.py; it prints there instead.
     """
 
     def __init__(
-        self, micropython: Path, heap: int, image: Path, answer: Answer, output: Callable[[bytes], None]
+        self,
+        micropython: Path,
+        heap: int,
+        image: Partition,
+        answer: Answer,
+        output: Callable[[bytes], None],
+        terminal: Terminal | None = None,
     ) -> None:
         self._micropython = micropython
         self._heap = heap
@@ -44,6 +53,7 @@ class BoardProcess:
         self._process: subprocess.Popen[bytes] | None = None
         self._writer: asyncio.StreamWriter | None = None
         self._interrupted = False
+        self.terminal = terminal
 
     async def run(self, lock: int) -> int:
         """Run the process to its end; return the exit code, negative for a signal.
@@ -55,31 +65,43 @@ class BoardProcess:
         """
         ours, theirs = socket.socketpair()
         heap = f"heapsize={self._heap + _HARDWARE_HEAP}"
-        command: list[str | Path] = [self._micropython, "-X", heap, _LAUNCHER, str(theirs.fileno()), self._image]
+        image = self._image
+        command: list[str | Path] = [self._micropython, "-X", heap, *(["-i"] if self.terminal else []), _LAUNCHER]
+        command += [str(theirs.fileno()), image.path, str(image.start), str(image.size)]
+        command.append("prompt" if self.terminal else "exit")
         with theirs:
             self._process = subprocess.Popen(
                 command,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
+                stdin=subprocess.DEVNULL if self.terminal is None else self.terminal.slave,
+                stdout=subprocess.PIPE if self.terminal is None else self.terminal.slave,
                 stderr=subprocess.STDOUT,
                 pass_fds=[theirs.fileno(), lock],
                 start_new_session=True,
                 env={**os.environ, "TZ": "UTC0", "MICROPYPATH": ".frozen"},
             )
-        assert self._process.stdout is not None
         loop = asyncio.get_running_loop()
-        printed = asyncio.StreamReader()
-        await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(printed), self._process.stdout)
+        output = self._listen(self._process.stdout) if self.terminal is None else self.terminal.run()
         reader, self._writer = await asyncio.open_connection(sock=ours)
         if self._interrupted:
             self._writer.write(INTERRUPT)
-        await asyncio.gather(self._serve(reader, self._writer), self._listen(printed))
+        await asyncio.gather(self._serve(reader, self._writer), output)
         return await loop.run_in_executor(None, self._process.wait)
 
     @property
     def pid(self) -> int | None:
         """The process's id, None before it has started."""
         return None if self._process is None else self._process.pid
+
+    @property
+    def heeds_interrupts(self) -> bool:
+        """Whether Ctrl-C is to interrupt its code, which `micropython.kbd_intr(-1)` switches off."""
+        # The Unix port then leaves the signal to the system, which /proc shows; elsewhere one must assume that it heeds.
+        try:
+            status = Path(f"/proc/{self.pid}/status").read_text()
+        except OSError:
+            return True
+        caught = int(status.partition("SigCgt:")[2].split()[0], 16)
+        return bool(caught >> signal.SIGINT - 1 & 1)
 
     def interrupt(self) -> None:
         """Press Ctrl-C: KeyboardInterrupt where the board's code next waits or uses its hardware."""
@@ -118,6 +140,8 @@ class BoardProcess:
         finally:
             writer.close()
 
-    async def _listen(self, printed: asyncio.StreamReader) -> None:
+    async def _listen(self, stdout: IO[bytes] | None) -> None:
+        printed = asyncio.StreamReader()
+        await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(printed), stdout)
         while data := await printed.read(65536):
             self._output(data)

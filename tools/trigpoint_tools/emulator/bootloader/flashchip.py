@@ -73,6 +73,10 @@ class FlashChip:
             count = min(_BLOCK, end - at)
             self._cells[at : at + count] = b"\xff" * count
 
+    def view(self) -> memoryview:
+        """All of it, to read from."""
+        return memoryview(self._cells).toreadonly()
+
     def close(self) -> None:
         """Let go of the file."""
         self._cells.close()

@@ -20,7 +20,7 @@ import onewire  # noqa: F401
 import vfs
 
 
-def power_on(image):
+def power_on(image, start, size):
     # Returns what to run instead of main.py, or None.
     reply = _host.call(_host.BOOT, struct.pack("<Q", _wait.cpu_us()))
     rtc, real_ns, num, den, machine._cause = struct.unpack("<qqQIB", reply)
@@ -29,13 +29,25 @@ def power_on(image):
     time._rtc = rtc
     asyncio.core.IOQueue.__init__ = _queue_init
     asyncio.new_event_loop()
-    flash = _flash.Flash(image)
+    flash = _flash.Flash(image, start, size)
     vfs.umount("/")
-    vfs.mount(vfs.VfsLfs2(flash, readsize=32, progsize=32, lookahead=32), "/")
+    _mount(flash)
     os.chdir("/")
     sys.path[:] = ["", ".frozen", "/lib"]
     sys.argv[:] = [""]
     return str(reply[36:], "utf-8") if reply[35] else None
+
+
+def _mount(flash):
+    # As MicroPython's own start does: a partition without a file system gets an empty one.
+    for formatted in (False, True):
+        try:
+            vfs.mount(vfs.VfsLfs2(flash, readsize=32, progsize=32, lookahead=32), "/")
+            return
+        except OSError:
+            if formatted:
+                raise
+            vfs.VfsLfs2.mkfs(flash, readsize=32, progsize=32, lookahead=32)
 
 
 def _queue_init(self):

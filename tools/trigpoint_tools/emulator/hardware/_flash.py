@@ -6,18 +6,19 @@ _BLOCK = const(4096)
 
 
 class Flash:
-    def __init__(self, path):
+    def __init__(self, path, start, size):
         self._file = open(path, "r+b")
-        self._blocks = self._file.seek(0, 2) // _BLOCK
+        self._start = start
+        self._blocks = size // _BLOCK
         self._erased = b"\xff" * _BLOCK
 
     def readblocks(self, block, buffer, offset=0):
-        self._file.seek(block * _BLOCK + offset)
+        self._file.seek(self._start + block * _BLOCK + offset)
         self._file.readinto(buffer)
 
     def writeblocks(self, block, buffer, offset=0):
         # VfsPosix files have no buffer: this is one write of the operating system.
-        self._file.seek(block * _BLOCK + offset)
+        self._file.seek(self._start + block * _BLOCK + offset)
         self._file.write(buffer)
 
     def ioctl(self, op, block):

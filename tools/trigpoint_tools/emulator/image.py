@@ -1,0 +1,159 @@
+"""What lies in a board's flash: second stage bootloader, partition table, application (ESP-IDF Programming Guide,
+"Partition Tables" and "App Image Format").
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from dataclasses import dataclass
+
+from trigpoint_tools.emulator.bootloader.chips import Chip
+
+TABLE = 0x8000
+"""Where the partition table lies."""
+
+_TABLE_SIZE = 0xC00
+_ENTRY = struct.Struct("<HBBII16sI")
+_ENTRY_MAGIC = 0x50AA
+_MD5_MAGIC = 0xEBEB
+_IMAGE_MAGIC = 0xE9
+_HEADER = struct.Struct("<BBBBIBBBBHBHHB3xB")
+_DESCRIPTION_AT = 32
+_DESCRIPTION = struct.Struct("<II8x32s32s16s16s32s32s80x")
+_DESCRIPTION_MAGIC = 0xABCD5432
+_MEBIBYTE = 1 << 20
+
+
+class ImageError(Exception):
+    """The flash holds nothing that this chip could run; the message is what its bootloader prints."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One line of a partition table: `type` 0 is an application, 1 is data; `offset` and `size` in bytes."""
+
+    name: str
+    type: int
+    subtype: int
+    offset: int
+    size: int
+
+
+@dataclass(frozen=True)
+class Firmware:
+    """What a flash holds.
+
+    Attributes:
+        project: the application's name.
+        version: its version.
+        partitions: the table, by name.
+    """
+
+    project: str
+    version: str
+    partitions: dict[str, Entry]
+
+
+def read(flash: bytes | memoryview, chip: Chip) -> Firmware:
+    """Return what the chip would start from a flash with this content.
+
+    Raises:
+        ImageError: nothing.
+    """
+    _check_header(flash, chip.bootloader_offset, chip)
+    partitions = _table(flash)
+    applications = [entry for entry in partitions.values() if entry.type == 0]
+    if not applications:
+        raise ImageError("E (53) boot: No bootable app partitions in the partition table")
+    application = applications[0].offset
+    _check_header(flash, application, chip)
+    magic, _, version, project, *_ = _DESCRIPTION.unpack_from(flash, application + _DESCRIPTION_AT)
+    if magic != _DESCRIPTION_MAGIC:
+        raise ImageError("E (61) boot: the application has no description")
+    return Firmware(_text(project), _text(version), partitions)
+
+
+def _check_header(flash: bytes | memoryview, at: int, chip: Chip) -> None:
+    fields = _HEADER.unpack_from(flash, at)
+    if fields[0] != _IMAGE_MAGIC:
+        raise ImageError(f"invalid header: 0x{struct.unpack_from('<I', flash, at)[0]:08x}")
+    if fields[9] != chip.image_id:
+        raise ImageError(f"E (41) boot_comm: mismatch chip ID, expected {chip.image_id}, found {fields[9]}")
+
+
+def _table(flash: bytes | memoryview) -> dict[str, Entry]:
+    entries: dict[str, Entry] = {}
+    for at in range(TABLE, TABLE + _TABLE_SIZE, _ENTRY.size):
+        magic, kind, subtype, offset, size, name, _flags = _ENTRY.unpack_from(flash, at)
+        if magic == _MD5_MAGIC:
+            if bytes(flash[at + 16 : at + 32]) != _md5(bytes(flash[TABLE:at])):
+                raise ImageError("E (47) flash_parts: partition table MD5 mismatch")
+            break
+        if magic != _ENTRY_MAGIC:
+            break
+        if offset + size > len(flash):
+            raise ImageError(f"E (48) flash_parts: partition {_text(name)} exceeds flash chip size 0x{len(flash):x}")
+        entries[_text(name)] = Entry(_text(name), kind, subtype, offset, size)
+    if not entries:
+        raise ImageError("E (46) flash_parts: partition table invalid")
+    return entries
+
+
+def build(chip: Chip, size: int, *, version: str = "v1.29.0") -> bytes:
+    """Return a firmware file that stands for MicroPython's: headers that esptool and this emulator know, no code.
+
+    Its partitions are those of MicroPython's ports/esp32/partitions-4MiB-romfs.csv, and what is left is for files. It
+    begins, like MicroPython's files, at the bootloader's offset.
+
+    Args:
+        chip: which chip it is for.
+        size: bytes of flash, at least 4 MiB.
+        version: which MicroPython it says it is.
+    """
+    layout = (
+        ("nvs", 1, 0x02, 0x9000, 0x6000),
+        ("phy_init", 1, 0x01, 0xF000, 0x1000),
+        ("factory", 0, 0x00, 0x10000, 0x1D0000),
+        ("romfs", 1, 0x8F, 0x1E0000, 0x20000),
+        ("vfs", 1, 0x81, 0x200000, size - 2 * _MEBIBYTE),
+    )
+    table = b"".join(
+        _ENTRY.pack(_ENTRY_MAGIC, kind, subtype, offset, length, name.encode(), 0)
+        for name, kind, subtype, offset, length in layout
+    )
+    table += struct.pack("<H14x", _MD5_MAGIC).replace(b"\0", b"\xff") + _md5(table)
+    flash = bytearray(b"\xff" * 0x12000)
+    code = _image(chip, b"bootloader")
+    flash[chip.bootloader_offset : chip.bootloader_offset + len(code)] = code
+    flash[TABLE : TABLE + len(table)] = table
+    description = _DESCRIPTION.pack(
+        _DESCRIPTION_MAGIC, 0, version.encode(), b"micropython", b"12:00:00", b"Jan  1 2026", b"v5.5", bytes(32)
+    )
+    application = _image(chip, description)
+    flash[0x10000 : 0x10000 + len(application)] = application
+    return bytes(flash[chip.bootloader_offset :])
+
+
+def _image(chip: Chip, content: bytes) -> bytes:
+    """Return an image of one segment, with checksum and digest."""
+    content += bytes(-len(content) % 4)
+    sizes = {4: 2, 8: 3, 16: 4}
+    header = _HEADER.pack(
+        _IMAGE_MAGIC, 1, 2, sizes[4] << 4, 0x40080400, 0xEE, 0, 0, 0, chip.image_id, 0, 0, 0xFFFF, 0, 1
+    )
+    body = header + struct.pack("<II", 0x3F400020, len(content)) + content
+    body += bytes(15 - len(body) % 16)
+    folded = 0xEF
+    for byte in content:
+        folded ^= byte
+    body += bytes((folded,))
+    return body + hashlib.sha256(body).digest()
+
+
+def _md5(data: bytes) -> bytes:
+    return hashlib.md5(data, usedforsecurity=False).digest()
+
+
+def _text(field: bytes) -> str:
+    return bytes(field).split(b"\0")[0].decode("ascii", "replace")

@@ -1,0 +1,206 @@
+"""The terminal between a serial cable and MicroPython's prompt: what has to happen so that the Unix port behaves as a
+board does.
+
+The Unix port reads its prompt from a terminal, and shows by that terminal's settings what it does: while it reads, it
+has switched the signals of control keys off; while it runs code, they are as it found them. Three things differ from a
+board, and are made good here:
+
+- Ctrl-C must interrupt running code. As a signal it may hit any machine instruction, also in the middle of a request
+  to the emulated hardware; so it goes over the emulator's wire first, and only code that neither waits nor uses its
+  hardware gets the signal.
+- Code that came by raw paste runs with the signals off, so what came and went has to be watched.
+- At a soft reset (Ctrl-D) the process ends. A board says "MPY: soft reboot", starts again, and stays in the raw mode if
+  it was in it, without main.py.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import termios
+from collections.abc import Callable
+from dataclasses import dataclass
+
+SOFT_REBOOT = b"MPY: soft reboot\r\n"
+RAW_BANNER = b"raw REPL; CTRL-B to exit\r\n>"
+
+_PASTE_ACCEPTED = b"R\x01"
+_TAIL = 64
+_BANNER = b"MicroPython "
+_FRIENDLY = b"\r\n>>> "
+_CTRL_C = b"\x03"
+_PATIENCE_S = 0.15
+_AT_ONCE = 65536
+
+
+@dataclass
+class PromptWatch:
+    """Follows the raw prompt from what passes by.
+
+    Attributes:
+        raw: whether the prompt is the raw one.
+        pasted: whether code that came by raw paste is running.
+    """
+
+    raw: bool = False
+    pasted: bool = False
+    _pasting: bool = False
+    _tail: bytes = b""
+
+    def typed(self, data: bytes) -> None:
+        """Take what goes to the board."""
+        if self._pasting and b"\x04" in data:
+            self._pasting, self.pasted = False, True
+        elif not self.raw and b"\x01" in data:
+            self._tail = b""
+
+    def printed(self, data: bytes) -> None:
+        """Take what the board prints."""
+        seen = self._tail + data
+        if RAW_BANNER in seen:
+            self.raw = True
+            seen = seen[seen.rindex(RAW_BANNER) + len(RAW_BANNER) :]
+        if b"\r\n>>> " in seen or b"\n>>> " in seen:
+            self.raw = self.pasted = self._pasting = False
+        if self.raw and not self.pasted and seen.endswith(_PASTE_ACCEPTED + b"\x80\x00\x01"):
+            self._pasting = True
+        # stdout, EOT, stderr, EOT, prompt
+        if self.pasted and seen.endswith(b"\x04>"):
+            self.pasted = False
+        self._tail = seen[-_TAIL:]
+
+
+@dataclass
+class _Hidden:
+    """Brings a fresh prompt into the raw mode and hides that it was not there from the start.
+
+    Attributes:
+        over: whether it is there.
+    """
+
+    over: bool = False
+    _seen: bytes = b""
+    _asked: bool = False
+
+    def pass_on(self, data: bytes) -> tuple[bytes, bytes]:
+        """Take what is printed; return what of it is to be shown, and what is to be typed."""
+        self._seen += data
+        if not self._asked:
+            if not self._seen.endswith(_FRIENDLY):
+                return b"", b""
+            shown = self._seen[: self._seen.rindex(_BANNER)]
+            self._asked, self._seen = True, b""
+            return shown, b"\x01"
+        if not self._seen.endswith(RAW_BANNER):
+            return b"", b""
+        self.over = True
+        return RAW_BANNER, b""
+
+
+class Terminal:
+    """The board's end of the cable while MicroPython runs. All methods run in the emulator's event loop.
+
+    Args:
+        output: takes what the board prints.
+        interrupt: raises KeyboardInterrupt where the board's code waits; with True at once, wherever it is.
+        heeds: returns whether Ctrl-C is more than a byte to what runs.
+        raw: whether the board is to come up with its raw prompt, as after a soft reset from there.
+    """
+
+    def __init__(
+        self,
+        output: Callable[[bytes], None],
+        interrupt: Callable[[bool], None],
+        heeds: Callable[[], bool],
+        *,
+        raw: bool,
+    ) -> None:
+        self._output = output
+        self._heeds = heeds
+        self._hidden = _Hidden() if raw else None
+        self._interrupt = interrupt
+        self._watch = PromptWatch()
+        self._master, self.slave = _open()
+        self._keys: asyncio.WriteTransport | None = None
+        self._early = b""
+
+    @property
+    def raw(self) -> bool:
+        """Whether the prompt is the raw one."""
+        return self._watch.raw
+
+    async def run(self) -> None:
+        """Pass on what is printed until the process that has the slave has ended."""
+        os.close(self.slave)
+        loop = asyncio.get_running_loop()
+        printed = asyncio.StreamReader()
+        keys = os.fdopen(os.dup(self._master), "wb", buffering=0)
+        self._keys, _ = await loop.connect_write_pipe(asyncio.Protocol, keys)
+        screen = os.fdopen(self._master, "rb", buffering=0)
+        await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(printed), screen)
+        if self._early:
+            self._keys.write(self._early)
+        # At its end a terminal gives no end of file but an I/O error.
+        with contextlib.suppress(OSError):
+            while data := await printed.read(_AT_ONCE):
+                self._watch.printed(data)
+                self._show(data)
+        self._keys.close()
+
+    def type(self, data: bytes) -> None:
+        """Take what the host sent. A Ctrl-C interrupts what runs; at the prompt it is a key like others."""
+        *before, after = data.split(_CTRL_C)
+        for keys in before:
+            self._type(keys)
+            if self._runs() and self._heeds():
+                self._interrupt(False)
+                asyncio.get_running_loop().call_later(_PATIENCE_S, self._insist)
+            else:
+                self._type(_CTRL_C)
+        self._type(after)
+
+    def _show(self, data: bytes) -> None:
+        if self._hidden is not None:
+            data, keys = self._hidden.pass_on(data)
+            if self._hidden.over:
+                self._hidden = None
+            self._type(keys)
+        if data:
+            self._output(data)
+
+    def _type(self, data: bytes) -> None:
+        if not data:
+            return
+        self._watch.typed(data)
+        if self._keys is None:
+            self._early += data
+        elif not self._keys.is_closing():
+            self._keys.write(data)
+
+    def _runs(self) -> bool:
+        if self._keys is None:
+            return True
+        with contextlib.suppress(termios.error, OSError):
+            return self._watch.pasted or bool(termios.tcgetattr(self._master)[3] & termios.ISIG)
+        return False
+
+    def _insist(self) -> None:
+        if self._runs():
+            self._interrupt(True)
+
+
+def _open() -> tuple[int, int]:
+    """Return master and slave of a terminal that changes no byte and echoes none.
+
+    Its signals are on: that they are off shows that MicroPython reads. Nobody has it as controlling terminal, so no
+    signal comes of it.
+    """
+    master, slave = os.openpty()
+    settings = termios.tcgetattr(slave)
+    settings[0] &= ~(termios.ICRNL | termios.IXON)
+    settings[1] &= ~termios.OPOST
+    settings[3] &= ~(termios.ECHO | termios.ICANON | termios.IEXTEN)
+    termios.tcsetattr(slave, termios.TCSANOW, settings)
+    os.set_blocking(master, False)
+    return master, slave
