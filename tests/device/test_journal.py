@@ -241,12 +241,12 @@ j, _ = open_journal(segment_bytes=5000, segments=4)
 j.create()
 for seq in range(5):
     j.make_room()
-    j.append(body(seq, 0, 892))
+    j.append(body(seq, 0, 876))
 assert len(os.listdir("/flash/journal")) == 1 and j._size + 44 > 5000
 j.ack(4)
-assert len(os.listdir("/flash/journal")) == 1 and j._size == 80
+assert len(os.listdir("/flash/journal")) == 1 and j._size == 160
 j, ok = open_journal(segment_bytes=5000, segments=4)
-assert ok and (j.next_seq, j.acked, j.oldest) == (5, 4, 5) and j.prev == sha256(body(4, 0, 892)).digest()
+assert ok and (j.next_seq, j.acked, j.oldest) == (5, 4, 5) and j.prev == sha256(body(4, 0, 876)).digest()
 """)
 
 
