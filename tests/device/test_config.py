@@ -181,6 +181,12 @@ def test_unreadable_files(board: BoardProcess, tmp_path: Any) -> None:
         assert caught.value.kind == "ConfigError" and word in caught.value.text
 
 
+def test_the_readmes_example_is_good(board: BoardProcess) -> None:
+    text = (DEVICE / "README.md").read_text().partition("```json\n")[2].partition("```")[0]
+    checked = _check(board, json.loads(text))
+    assert checked["broker"]["tls"] and checked["sensors"][0]["address"] == 0x76 and checked["sample_s"] == 600
+
+
 def test_every_field_is_in_the_readme_with_its_default() -> None:
     table = (DEVICE / "README.md").read_text().partition("\n## Configuration\n")[2].partition("\n## ")[0]
     rows = {cells[1].strip(): cells[2].strip() for line in table.splitlines() if len(cells := line.split("|")) > 4}
