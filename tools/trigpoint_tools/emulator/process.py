@@ -11,13 +11,12 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
+from trigpoint_tools.emulator.rom import launcher
 from trigpoint_tools.emulator.wire import INTERRUPT, Kind, RequestReader, WireFormatError
-
-_LAUNCHER = Path(__file__).parent / "hardware" / "launch.py"
 
 # On an ESP32 the hardware's modules are in ROM and cost no heap. Here they are Python: this is what they take, and it
 # is added, so that the board's code has what it would have in a plain `micropython -X heapsize=`.
-_HARDWARE_HEAP = 42 * 1024
+_HARDWARE_HEAP = 34 * 1024
 
 Answer = Callable[[Kind, bytes], Coroutine[Any, Any, bytes | None]]
 
@@ -55,7 +54,7 @@ class BoardProcess:
         """
         ours, theirs = socket.socketpair()
         heap = f"heapsize={self._heap + _HARDWARE_HEAP}"
-        command: list[str | Path] = [self._micropython, "-X", heap, _LAUNCHER, str(theirs.fileno()), self._image]
+        command: list[str | Path] = [self._micropython, "-X", heap, launcher(), str(theirs.fileno()), self._image]
         with theirs:
             self._process = subprocess.Popen(
                 command,
