@@ -107,9 +107,9 @@ import esp32, os
 from trig.journal import Journal
 from trig import enroll
 journal = enroll._signer()._journal
-buffer = bytearray(4096)
 for seq in range(journal.oldest, journal.next_seq):
-    print(bytes(buffer[: journal.read(seq, buffer)]).hex())
+    stored = journal.stored(seq)
+    print(b"".join([bytes(stored[at : at + 512]) for at in range(0, len(stored), 512)]).hex())
 """
 
 

@@ -78,7 +78,6 @@ class Flash:
         return 0
 
 KID = bytes(range(32))
-buffer = bytearray(4096)
 
 def fresh(blocks=32):
     flash = Flash([bytearray(b"\\xff" * 4096) for _ in range(blocks)])
@@ -104,7 +103,8 @@ def body(seq, attempt, size):
     return (b"%d/%d/" % (seq, attempt) * (size // 4 + 1))[:size]
 
 def held(j, seq):
-    return bytes(buffer[: j.read(seq, buffer)])
+    stored = j.stored(seq)
+    return b"".join([bytes(stored[at : at + 512]) for at in range(0, len(stored), 512)])
 '''
 
 # `Truth` is what the world may have seen: a statement goes out once append has returned. `check` compares a journal
