@@ -37,7 +37,7 @@ class App:
         sensor_errors: failed measurements since start, by the part's name.
         faults: times that flash refused a statement or the signer failed.
         lost: readings that found no room because flash went on refusing.
-        heap_low: the least free heap seen after a statement was signed, bytes.
+        heap_low: the least free heap seen when a statement was signed or health reported, garbage apart, in bytes.
         reset_cause: number from ``machine.reset_cause``.
     """
 
@@ -230,8 +230,14 @@ class App:
         self._signing_seq = -1
         self._signed_any = True
         gc.collect()
-        self.heap_low = min(self.heap_low, gc.mem_free())
+        self.heap()
         self.uplink.wake()
+
+    def heap(self):
+        """Return the bytes of heap that are free, and remember the least."""
+        free = gc.mem_free()
+        self.heap_low = min(self.heap_low, free)
+        return free
 
     def _refused(self, error):
         self.faults += 1

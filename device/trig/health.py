@@ -57,7 +57,7 @@ def gather(app):
         "clock_error_s": clock.error_s,
         "clock_corrections": clock.corrections,
         "clock_refused": clock.refused,
-        "heap_free": gc.mem_free(),
+        "heap_free": app.heap(),
         "heap_low": app.heap_low,
         "next_seq": journal.next_seq,
         "unacked": journal.depth,

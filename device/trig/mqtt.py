@@ -34,6 +34,7 @@ from trig.mqtt_packets import (
 )
 
 _RECEIVE_BYTES = const(1024)
+_SMALL = const(256)  # takes an ack, and whatever else comes often
 _RESPONSE_MS = const(15000)
 _SLICE_MS = const(1000)
 _BACKOFF_MS = const(500)
@@ -67,7 +68,7 @@ class Client:
         up: asyncio.Event, set while connected and subscribed.
         session: how many connections there have been.
         error: why the last connection ended, or could not be made; "" if there was no such trouble.
-        refused: messages that were too large.
+        refused: messages that were too large, or for which there was no room.
     """
 
     def __init__(
@@ -104,7 +105,7 @@ class Client:
         # How late a ping can be; the broker's patience ends at one and a half times the keepalive.
         self._slice_ms = min(_SLICE_MS, keepalive_s * 250)
         self._response_ms = response_ms
-        self._receiver = Receiver(receive_bytes)
+        self._receiver = Receiver(_SMALL, receive_bytes)
         self._head = bytearray(_MAX_TOPIC + 9)
         self._last_id = (first_id - 2) % 65535 + 1
         self._flights = {}

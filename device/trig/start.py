@@ -58,6 +58,7 @@ def _prepared():
         load("app")
         app = _app(config, key, journal, owner)
         forget("p256_points")
+        gc.threshold(-1)
         return app
     except (ConfigError, SignerError) as error:
         if change.trying:

@@ -237,7 +237,7 @@ _PARSER = """
 from trig.mqtt_packets import Receiver, MqttError
 
 def parse(pieces):
-    receiver = Receiver(64)
+    receiver = Receiver(24, 64)
     packets = []
     for piece in pieces:
         while piece:
