@@ -18,7 +18,7 @@ from micropython import const
 SLOTS = ("/a", "/b")
 NONE = const(255)
 
-_FORMAT = "<BBBBHIII80s"
+_FORMAT = const("<BBBBHIII80s")
 _SIZE = const(98)
 _MAX_CAUSE = const(80)
 _TRIAL_STARTS = const(3)

@@ -18,6 +18,7 @@ from typing import Self
 
 ROOT = Path(__file__).parent.parent
 DEVICE = ROOT / "device"
+_BOARD_CODE = Path(__file__).parent / "boardcode"
 
 # The board's half of BoardProcess: one JSON request a line in, one JSON answer a line out.
 _SERVER = """
@@ -81,7 +82,7 @@ def _command(heap: str, code: str) -> list[str]:
 
 
 def _environment(path: Iterable[str | Path]) -> dict[str, str]:
-    folders = [*map(str, path), str(DEVICE), ".frozen"]
+    folders = [*map(str, path), str(DEVICE), str(_BOARD_CODE), ".frozen"]
     return {**os.environ, "MICROPYPATH": ":".join(folders)}
 
 

@@ -15,11 +15,10 @@ from trig.clock import Clock
 from trig.guard import WATCHDOG_MS, Guard
 from trig.journal import JournalError
 from trig.keys import SignerError
-from trig.p256 import P256Error, point
-from trig.senml import PackFull, SenmlError
+from trig.senml import Pack, PackFull, SenmlError, room
 from trig.sensors import open_sensors
 from trig.signer import Signer
-from trig.statement import MAX_SIZE
+from trig.statement import ENVELOPE
 from trig.wifi import Wifi
 
 _TIMER = const(0)
@@ -34,35 +33,40 @@ class App:
     """All parts of a running board.
 
     Attributes:
+        config: what config.json says, but for the sensors.
         sensor_errors: failed measurements since start, by the part's name.
         faults: times that flash refused a statement or the signer failed.
         lost: readings that found no room because flash went on refusing.
-        heap_low: the least free heap seen after a statement was signed, bytes.
+        heap_low: the least free heap seen when a statement was signed or health reported, garbage apart, in bytes.
         reset_cause: number from ``machine.reset_cause``.
     """
 
-    def __init__(self, config, key, journal, hardware, network, crashes, owner, buffers=None):
+    def __init__(self, config, key, journal, hardware, network, crashes, owner):
         """Put the parts together; ``run`` starts them.
 
         Args:
             config: from trig.config.
-            key, journal: from trig.signer.start.
+            key, journal: from trig.identity.start.
             hardware: the ``machine`` module.
             network: the ``network`` module.
             crashes: trig.crash.Crashes.
-            owner: trig.trial.Trial, or trig.owner.Owner.
-            buffers: two of 4,096 bytes each, from whoever had such large pieces of heap; None makes them here.
+            owner: who watches over this start, from trig.quiet.begin.
 
         Raises:
-            ConfigError: link_key or broker.ca cannot be used.
+            ConfigError: broker.ca cannot be used.
         """
         broker = config["broker"]
-        sign_buffer, send_buffer = buffers or (bytearray(MAX_SIZE), bytearray(MAX_SIZE))
-        self._config = config
+        self._sensors = open_sensors(config.pop("sensors"), hardware)
+        self._values = [[0] * len(sensor.channels) for sensor in self._sensors]
+        # Room for two batches: while flash refuses one, another may wait.
+        samples = 2 * config["batch"]["samples"] if config["battery"] is None else 2
+        readings, size = room([channel for sensor in self._sensors for channel in sensor.channels], samples)
+        self.batch = Batch(config["batch"]["samples"], config["batch"]["age_s"], Pack(readings, size))
+        self.config = config
         self.owner = owner
         self.clock = Clock(hardware.RTC())
         self.journal = journal
-        self.signer = Signer(key, journal, self.clock, sign_buffer)
+        self.signer = Signer(key, journal, self.clock, bytearray(size + ENVELOPE))
         self.wifi = Wifi(network.WLAN(network.STA_IF), config["wifi"])
         open_stream = mqtt.tcp(broker["host"], broker["port"], _tls(broker))
         self.ntp = None
@@ -83,10 +87,6 @@ class App:
             receive_bytes=owner.receive_bytes,
         )
         link_key = config["link_key"]
-        try:
-            point(link_key[:32], link_key[32:])
-        except P256Error:
-            raise ConfigError("link_key: not a P-256 public key")
         self.uplink = uplink.Uplink(
             self.client,
             journal,
@@ -94,13 +94,9 @@ class App:
             lambda: self.signer.ack_key(link_key),
             key.kid,
             config["resend_s"],
-            send_buffer,
         )
         if config["battery"] is None:
             self.uplink.prepare()  # now, while there is most room for it
-        self.batch = Batch(config["batch"]["samples"], config["batch"]["age_s"])
-        self._sensors = open_sensors(config["sensors"], hardware)
-        self._values = [[0] * len(sensor.channels) for sensor in self._sensors]
         self._timer = hardware.Timer(_TIMER)
         self._timer_class = hardware.Timer
         self._tick = asyncio.ThreadSafeFlag()
@@ -181,7 +177,7 @@ class App:
         """Set the timer for the next sample: on whole multiples of the period once the time is known."""
         self._timer.init(
             mode=self._timer_class.ONE_SHOT,
-            period=self.clock.to_next(self._config["sample_s"]),
+            period=self.clock.to_next(self.config["sample_s"]),
             callback=self._ticked,
         )
 
@@ -234,8 +230,14 @@ class App:
         self._signing_seq = -1
         self._signed_any = True
         gc.collect()
-        self.heap_low = min(self.heap_low, gc.mem_free())
+        self.heap()
         self.uplink.wake()
+
+    def heap(self):
+        """Return the bytes of heap that are free, and remember the least."""
+        free = gc.mem_free()
+        self.heap_low = min(self.heap_low, free)
+        return free
 
     def _refused(self, error):
         self.faults += 1
@@ -264,7 +266,7 @@ class App:
 
     async def run(self):
         """Run for ever. An error that a task does not expect ends all of them."""
-        period_ms = self._config["sample_s"] * 1000
+        period_ms = self.config["sample_s"] * 1000
         late_ms = 2 * period_ms + 60000
         self._guard = Guard(
             self._hardware.WDT(timeout=WATCHDOG_MS),

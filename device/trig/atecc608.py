@@ -32,7 +32,7 @@ _ECDH_OUTPUT_CLEAR = const(0x0C)
 
 # The longest time of a command of elliptic curves, opcodes from GenKey on, in ms: it depends on the clock divider
 # (ChipMode bits 3 to 7). M0 is full speed; M1 and M2 take less current. All others used here take 23 ms or less.
-_CURVE_MS = (115, 220, 665)
+_CURVE_MS = const((115, 220, 665))
 _OTHER_MS = const(23)
 _MARGIN_MS = const(50)
 _POLL_MS = const(4)
@@ -44,7 +44,7 @@ _READS = const(3)
 
 # Status codes after which the same may succeed: fault in the curve arithmetic, just woken, watchdog about to expire,
 # command arrived damaged. The commonest other is 0x0F: the slot's configuration forbids it, or it holds no key.
-_TRY_AGAIN = b"\x05\x11\xee\xff"
+_TRY_AGAIN = const(b"\x05\x11\xee\xff")
 
 
 class _LinkError(Exception):

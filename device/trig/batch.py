@@ -1,14 +1,15 @@
 """The readings between measuring and signing."""
 
-from trig.senml import Pack
-
 
 class Batch:
     """The readings measured and not yet signed, and the rule for when to sign them."""
 
-    def __init__(self, samples, age_s):
-        """A statement is due after so many samples, or when the oldest of them is so many seconds old."""
-        self.pack = Pack()
+    def __init__(self, samples, age_s, pack):
+        """A statement is due after so many samples, or when the oldest of them is so many seconds old.
+
+        ``pack``: an empty trig.senml.Pack.
+        """
+        self.pack = pack
         self.samples = 0
         self._max_samples = samples
         self._age_s = age_s

@@ -21,8 +21,8 @@ from trig.crash import traceback
 from trig.mqtt_packets import MqttError
 from trig.uplink import health_topic
 
-_MAGIC = b"TRB1"
-_FORMAT = "<4sHHIII"
+_MAGIC = const(b"TRB1")
+_FORMAT = const("<4sHHIII")
 _BYTES = const(20)
 _STATE_BYTES = const(24)  # with the CRC
 _MOST = const(0xFFFF)

@@ -14,26 +14,17 @@ _ARRAY = const(4)
 _MAP = const(5)
 _TAG = const(6)
 
-_KINDS = ("unsigned integer", "negative integer", "byte string", "text", "array", "map", "tag", "simple value")
+_KINDS = const(("unsigned integer", "negative integer", "byte string", "text", "array", "map", "tag", "simple value"))
 
 
 class CborError(ValueError):
     """Bytes that are not the one deterministic encoding expected, or an item that does not fit. Says what and where."""
 
 
-class Tagged:
-    """A value under a CBOR tag."""
-
-    def __init__(self, tag, value):
-        self.tag = tag
-        self.value = value
-
-
 class Writer:
     """Appends items to a buffer that the caller owns; `length` bytes of it are in use.
 
-    Every method raises CborError if the item does not fit. Whoever writes a map item by item owes the order of its
-    keys; `value` sorts them.
+    Every method raises CborError if the item does not fit. Whoever writes a map owes the order of its keys.
     """
 
     def __init__(self, buffer, start=0):
@@ -122,42 +113,6 @@ class Writer:
         if self.length != start:
             self.buffer[self.length : self.length + size] = self.buffer[start : start + size]
         self.length += size
-
-    def value(self, value):
-        """Append an int, bytes, str, list, tuple, dict or Tagged with all it holds; the keys of a dict are sorted."""
-        if isinstance(value, int):  # which a bool is not, in MicroPython
-            self.integer(value)
-        elif isinstance(value, (bytes, bytearray, memoryview)):
-            self.byte_string(value)
-        elif isinstance(value, str):
-            self.text(value)
-        elif isinstance(value, (list, tuple)):
-            self.array(len(value))
-            for item in value:
-                self.value(item)
-        elif isinstance(value, dict):
-            self.map(len(value))
-            for encoded, key in sorted([(_encode_key(key), key) for key in value]):
-                self.raw(encoded)
-                self.value(value[key])
-        elif isinstance(value, Tagged):
-            self.tag(value.tag)
-            self.value(value.value)
-        else:
-            raise CborError("no encoding for " + type(value).__name__)
-
-
-def _encode_key(key):
-    if not isinstance(key, (int, str, bytes)):
-        raise CborError("no encoding for a map key that is " + type(key).__name__)
-    return encode(key, 9 if isinstance(key, int) else 9 + 4 * len(key))
-
-
-def encode(value, limit=4096):
-    """The encoding of a value (see Writer.value), at most `limit` bytes. Raises CborError."""
-    writer = Writer(bytearray(limit))
-    writer.value(value)
-    return bytes(writer.buffer[: writer.length])
 
 
 class Reader:
@@ -261,59 +216,3 @@ class Reader:
         """Raises CborError unless all bytes are read."""
         if self.at != len(self._data):
             raise CborError("%d bytes too many" % (len(self._data) - self.at))
-
-    def value(self, max_depth, max_items):
-        """Any item as int, bytes, str, list, dict or Tagged, `max_depth` deep and of `max_items` in all at most."""
-        return self._value(max_depth, [max_items])
-
-    def _value(self, depth, left):
-        at = self.at
-        kind = self.kind()
-        left[0] -= 1
-        if left[0] < 0:
-            raise CborError("too many items at byte %d" % at)
-        if kind == _UINT or kind == _NINT:
-            return self.integer()
-        if kind == _BYTES:
-            return bytes(self.byte_string())
-        if kind == _TEXT:
-            return self.text()
-        if kind > _TAG:
-            raise CborError("simple value or float at byte %d" % at)
-        if depth <= 0:
-            raise CborError("too deep at byte %d" % at)
-        count = self._head(kind)
-        if kind == _TAG:
-            return Tagged(count, self._value(depth - 1, left))
-        if count > left[0]:
-            raise CborError("too many items at byte %d" % at)
-        if kind == _MAP:
-            return self._map(count, depth, left)
-        # No comprehension: it would make a closure's cells out of this method's variables, on every call.
-        items = []
-        for _ in range(count):
-            items.append(self._value(depth - 1, left))
-        return items
-
-    def _map(self, count, depth, left):
-        result = {}
-        last = b""
-        for _ in range(count):
-            at = self.at
-            if self.kind() > _TEXT:
-                raise CborError("map key at byte %d is neither number nor string" % at)
-            key = self._value(depth - 1, left)
-            encoded = bytes(self._data[at : self.at])
-            if encoded <= last:
-                raise CborError("map key at byte %d is out of order or twice there" % at)
-            last = encoded
-            result[key] = self._value(depth - 1, left)
-        return result
-
-
-def decode(data, max_size=4096, max_depth=8, max_items=512):
-    """The one item that `data` encodes (see Reader.value). Raises CborError, also if bytes follow it."""
-    reader = Reader(data, max_size)
-    value = reader.value(max_depth, max_items)
-    reader.end()
-    return value

@@ -8,6 +8,7 @@ old or the new, each whole, and goes on from there.
 
 import os
 import struct
+import sys
 
 import slots
 from micropython import const
@@ -25,15 +26,15 @@ TRYING = const(3)
 CONFIRMED = const(4)
 ROLLED_BACK = const(5)
 
-_STATES = ("none", "refused", "pending", "trying", "confirmed", "rolled back")
-_KINDS = ("none", "configuration", "update")
+_STATES = const(("none", "refused", "pending", "trying", "confirmed", "rolled back"))
+_KINDS = const(("none", "configuration", "update"))
 _STARTS = const(3)
-_NVS = "owner"
-_KEY = "command"
-_FORMAT = "<IBBBI64s"
+_NVS = const("owner")
+_KEY = const("command")
+_FORMAT = const("<IBBBI64s")
 _SIZE = const(75)
 _MAX_REASON = const(64)
-_STAGED = "command-"
+_STAGED = const("command-")
 
 
 class Record:
@@ -153,9 +154,14 @@ class Change:
         on_trial = self.record.state == TRYING and self.record.kind == CONFIGURATION
         return self._path() if on_trial else CONFIG
 
+    @property
+    def fetching(self):
+        """Whether there is an update whose files are to be fetched."""
+        return self.record.state == PENDING and self.record.kind == UPDATE
+
     def pending_update(self):
         """The encoded manifest of the update whose files are to be fetched, None if there is none."""
-        if self.record.state != PENDING or self.record.kind != UPDATE:
+        if not self.fetching:
             return None
         with open(self._path(), "rb") as file:
             return file.read()
@@ -230,6 +236,7 @@ class Change:
         record, loader = self.record, self.loader
         running = loader.active if loader.trial == slots.NONE else loader.trial
         return {
+            "family": family(),
             "release": loader.on_trial or loader.version,
             "slot": slots.SLOTS[running][1:],
             "safe_modes": loader.safe,
@@ -266,6 +273,17 @@ class Change:
         for name in os.listdir("/"):
             if name.startswith(_STAGED) and name != keep:
                 os.remove("/" + name)
+
+
+# By the number in sys.implementation._mpy: what native code in a .mpy file would run on (MicroPython, .mpy files).
+_SETS = const(" any x86 x64 armv6 armv6m armv7m armv7em armv7emsp armv7emdp xtensa xtensawin rv32imc rv64imc")
+
+
+def family():
+    """The boards that run the same files as this one: platform and instruction set, such as esp32-xtensawin."""
+    number = getattr(sys.implementation, "_mpy", 0) >> 10 & 15
+    names = _SETS.split()
+    return sys.platform + "-" + (names[number] if number < len(names) else str(number))
 
 
 def opened():

@@ -5,12 +5,13 @@ sign. It never falls back on a key in software, and makes a new key only where t
 is gone (docs/protocol.md, section 3).
 
 Source: ATECC508A complete data sheet DS20005927 section 2.2: configuration zone, SlotConfig and KeyConfig, which the
-608 keeps. The signer forgets this module when it has started, to save its heap.
+608 keeps. Loaded at start only.
 """
 
 from micropython import const
 
-from trig.keys import BLOB, RECORD, SignerError, read_blob
+from trig.key_store import BLOB, RECORD, read_blob
+from trig.keys import SignerError
 from trig.secure_key import SecureKey
 
 _READ = const(0x02)
@@ -31,13 +32,13 @@ _LOCK_CONFIG = const(87)
 _SLOT_LOCKED = const(88)
 _CHIP_OPTIONS = const(90)
 _KEY_CONFIG = const(96)
-_CLOCKS = b"\x00\x28\x68"
+_CLOCKS = const(b"\x00\x28\x68")
 
 _RECORD_BYTES = const(42)  # serial number 9, slot 1, board id 32
 
 
 class ChipKeys:
-    """Loads and makes the key in one slot; the same interface as ``trig.keys.NvsKeys``."""
+    """Loads and makes the key in one slot; the same interface as ``trig.key_store.NvsKeys``."""
 
     def __init__(self, nvs, chip, slot):
         """Take ``esp32.NVS``, a ``trig.atecc608.Atecc608`` and the slot."""

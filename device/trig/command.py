@@ -1,10 +1,15 @@
-"""The owner's commands: what is accepted as one (protocol section 14). What follows from it is in change.py."""
+"""The owner's commands: what is accepted as one (protocol section 14). What follows from it is in change.py.
+
+Loaded for as long as it takes to look into one.
+"""
 
 from micropython import const
 
-from trig import p256
+from trig import p256_points
 from trig.cbor import CborError, Reader
 from trig.cose import SIGN1_TAG, sign1_digest
+from trig.keys import thumbprint
+from trig.p256 import P256Error
 
 MAX_SIZE = const(4096)
 
@@ -15,6 +20,27 @@ _COUNTER = const(-65543)
 
 class CommandError(ValueError):
     """Not a new command of our owner's to us; the message says why."""
+
+
+def accept(data, owner, kid, change):
+    """Check a command and keep it for the next start; return why it was not taken, "" if it was. Never raises.
+
+    Args:
+        data, owner, kid: as for ``open_command``.
+        change: trig.change.Change, None to read it from NVS.
+    """
+    try:
+        if change is None:
+            from trig.change import opened
+
+            change = opened()
+        counter, kind, body = open_command(data, owner, thumbprint(owner[:32], owner[32:]), kid, change.record.counter)
+        change.take(counter, kind, body)
+    except CommandError as error:
+        return str(error)
+    except OSError as error:
+        return "flash: {}".format(error)
+    return ""
 
 
 def open_command(data, owner, owner_kid, kid, last):
@@ -53,9 +79,9 @@ def open_command(data, owner, owner_kid, kid, last):
     view = memoryview(data)
     digest = sign1_digest(view[start:end], view[payload_start:payload_end])
     try:
-        if not p256.verify(owner[:32], owner[32:], digest, signature):
+        if not p256_points.verify(owner[:32], owner[32:], digest, signature):
             raise CommandError("signature is bad")
-    except p256.P256Error as error:
+    except P256Error as error:
         raise CommandError("owner_key: " + str(error))
     return counter, kind, body
 

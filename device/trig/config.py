@@ -87,15 +87,11 @@ def check(data):
         for i, sensor in enumerate(root["sensors"]):
             if sensor["type"] == "pulse":
                 raise ConfigError("sensors[{}].type: no pulse with battery, nobody counts while it sleeps".format(i))
-    if root["battery"] is not None:
         root["battery"] = _section(root["battery"], _BATTERY, "battery.")
         if "batch" in data:
             raise ConfigError("batch: not with battery, where each sample is signed when it is taken")
         if root["sample_s"] < _BATTERY_SAMPLE_S:
             raise ConfigError("sample_s: want at least {} with battery".format(_BATTERY_SAMPLE_S))
-        for i, sensor in enumerate(root["sensors"]):
-            if sensor["type"] == "pulse":
-                raise ConfigError("sensors[{}].type: a pulse counter does not count in deep sleep".format(i))
     for i, network in enumerate(root["wifi"]):
         if 0 < len(network["password"]) < 8:
             raise ConfigError("wifi[{}].password: want 8 to 64 characters, or none for an open network".format(i))
@@ -112,6 +108,11 @@ def check(data):
             raise ConfigError(name + ": want 128 hex digits")
     if len(root["owner_key"]) not in (0, 64):
         raise ConfigError("owner_key: want 128 hex digits, or none for a board that obeys nobody")
+    from trig.p256_points import on_curve
+
+    for name in ("link_key", "owner_key"):
+        if root[name] and not on_curve(root[name]):
+            raise ConfigError(name + ": not a P-256 public key")
     return root
 
 

@@ -11,10 +11,10 @@ SIGN1_TAG = const(18)
 MAC0_TAG = const(17)
 
 # The heads of the structures that are hashed: an array of four whose first item is the context string.
-_SIGNATURE1 = b"\x84\x6aSignature1"
-_MAC0 = b"\x84\x64MAC0"
-_EMPTY_BYTES = b"\x40"
-_HMAC_256_64_HEADER = b"\xa1\x01\x04"  # {1: 4}
+_SIGNATURE1 = const(b"\x84\x6aSignature1")
+_MAC0 = const(b"\x84\x64MAC0")
+_EMPTY_BYTES = const(b"\x40")
+_HMAC_256_64_HEADER = const(b"\xa1\x01\x04")  # {1: 4}
 _MAC_SIZE = const(8)
 
 

@@ -14,7 +14,7 @@ from micropython import const
 DIRECTORY = "/crash"
 _KEEP = const(4)
 _MAX_TEXT = const(480)
-_REPORTED = "reported"
+_REPORTED = const("reported")
 
 
 class _Tail(io.IOBase):

@@ -9,9 +9,11 @@ import os
 import esp32
 
 from trig import config
-from trig.keys import BLOB, RECORD, NvsKeys, SignerError, read_blob
+from trig.identity import JOURNAL, NVS, start
+from trig.key_store import BLOB, RECORD, NvsKeys, read_blob
+from trig.keys import SignerError
 from trig.permit import PermitError
-from trig.signer import JOURNAL, NVS, Signer, start
+from trig.signer import Signer
 
 
 def show():

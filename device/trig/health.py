@@ -22,10 +22,12 @@ _MAX_NAME = const(48)
 _MAX_PARTS = const(8)
 
 # By the numbers of machine.reset_cause() on the ESP32.
-_CAUSES = ("unknown", "power_on", "hard", "watchdog", "deep_sleep", "soft")
+_CAUSES = const(("unknown", "power_on", "hard", "watchdog", "deep_sleep", "soft"))
 
 # What gives way, in this order, should all fields together be too long.
-_OPTIONAL = ("crash", "sensor_errors", "bad_command", "bad_end", "last_error", "link_error", "wifi_error", "ntp_error")
+_OPTIONAL = const(
+    ("crash", "sensor_errors", "bad_command", "bad_end", "last_error", "link_error", "wifi_error", "ntp_error")
+)
 
 
 def plain(text, limit=_MAX_TEXT):
@@ -55,7 +57,7 @@ def gather(app):
         "clock_error_s": clock.error_s,
         "clock_corrections": clock.corrections,
         "clock_refused": clock.refused,
-        "heap_free": gc.mem_free(),
+        "heap_free": app.heap(),
         "heap_low": app.heap_low,
         "next_seq": journal.next_seq,
         "unacked": journal.depth,

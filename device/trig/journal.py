@@ -32,17 +32,17 @@ _SEGMENT_BYTES = const(16384)
 _SEGMENTS = const(16)
 _MAX_BODY = const(4096)
 
-_SEGMENT = "<4sII32s32sI"
+_SEGMENT = const("<4sII32s32sI")
 _SEGMENT_HEADER = const(80)
 _SEGMENT_COPIES = const(2)
 _SEGMENT_START = const(160)  # where its first record begins
-_MARK = "<2sHI32sI"
+_MARK = const("<2sHI32sI")
 _MARK_BYTES = const(44)
 _RECORD_OVERHEAD = const(88)
-_SEGMENT_MAGIC = b"TRJ1"
-_HEAD = b"TR"
-_TAIL = b"RT"
-_SCAN = const(512)
+_SEGMENT_MAGIC = const(b"TRJ1")
+_HEAD = const(b"TR")
+_TAIL = const(b"RT")
+_PIECE = const(512)
 
 ZEROS = bytes(32)
 
@@ -76,6 +76,7 @@ class Journal:
         self._segment_bytes = segment_bytes
         self._max_segments = segments
         self._header = bytearray(_SEGMENT_HEADER)
+        self._piece = memoryview(bytearray(_PIECE))
         self.damaged = 0
         self.dropped = 0
         self._clear()
@@ -219,13 +220,13 @@ class Journal:
         """Return where the next head or tail may start, -1 if nowhere: only after damage."""
         while True:
             file.seek(offset)
-            chunk = file.read(_SCAN)
+            chunk = file.read(_PIECE)
             places = [at for at in (chunk.find(_HEAD), chunk.find(_TAIL)) if at >= 0]
             if places:
                 return offset + min(places)
-            if len(chunk) < _SCAN:
+            if len(chunk) < _PIECE:
                 return -1
-            offset += _SCAN - 1
+            offset += _PIECE - 1
 
     # -- writing
 
@@ -335,8 +336,8 @@ class Journal:
 
     # -- reading
 
-    def read(self, seq, buffer):
-        """Copy statement ``seq`` into ``buffer`` (at least 4,096 bytes) and return its length.
+    def stored(self, seq):
+        """Return statement ``seq``, whose hash is right: a ``Stored``, good until this is called again.
 
         Raises:
             JournalError: it is not held, or its bytes are damaged.
@@ -361,13 +362,56 @@ class Journal:
                 length, found, entry, step = mark
                 if found == seq and step > _MARK_BYTES:
                     self._cursor_number, self._cursor_seq, self._cursor_offset = number, seq, offset
-                    body = memoryview(buffer)[:length]
-                    if file.readinto(body) == length and sha256(body).digest() == entry:
-                        return length
+                    if self._digest(file, length) == entry:
+                        return Stored(path, offset + _MARK_BYTES, length, self._piece)
                     break
                 offset += step
         self.damaged += 1
         raise JournalError("statement {} is damaged".format(seq))
+
+    def _digest(self, file, length):
+        """SHA-256 of the next ``length`` bytes, None if there are fewer."""
+        digest = sha256()
+        while length:
+            piece = self._piece[: min(length, _PIECE)]
+            if file.readinto(piece) != len(piece):
+                return None
+            digest.update(piece)
+            length -= len(piece)
+        return digest.digest()
+
+
+class Stored:
+    """A statement where it lies on flash: it has a length, and slices of at most 512 bytes.
+
+    A slice, [from:to], is a memoryview that is good until the next one is taken. The statement may leave the journal
+    meanwhile.
+    """
+
+    def __init__(self, path, start, length, buffer):
+        self._path = path
+        self._start = start
+        self._length = length
+        self._buffer = buffer
+
+    def __len__(self):
+        return self._length
+
+    def __getitem__(self, part):
+        """Return the bytes from ``part.start`` to ``part.stop``, or to the end.
+
+        Raises:
+            JournalError: they are no longer there.
+        """
+        piece = self._buffer[: max(0, min(part.stop, self._length) - part.start)]
+        try:
+            with open(self._path, "rb") as file:
+                file.seek(self._start + part.start)
+                if file.readinto(piece) == len(piece):
+                    return piece
+        except OSError:
+            pass
+        raise JournalError("the statement is gone from flash")
 
 
 def _seal(header):

@@ -11,8 +11,8 @@ _MAX_SIZE = const(4096)
 _MAX_FILES = const(64)
 _MAX_PATH = const(64)
 _MAX_FAMILY = const(32)
-_NAME = "abcdefghijklmnopqrstuvwxyz0123456789_"
-_START = ("trig/start.py", "trig/start.mpy")
+_NAME = const("abcdefghijklmnopqrstuvwxyz0123456789_")
+_START = const(("trig/start.py", "trig/start.mpy"))
 
 
 class ManifestError(ValueError):

@@ -3,6 +3,9 @@
 ``run`` keeps the connection; ``publish`` returns when the broker has acknowledged, however many connections that
 takes; messages come out of ``async for topic, payload in client``. One lock is held from the first to the last byte of
 a packet. A connection that falls silent half-way, or a broker that breaks the protocol, costs a reconnect and no more.
+
+A message is lent from the buffer that it was received in. The next packet is looked at, and the message acknowledged,
+when whoever took it asks for another: no queue, whatever the broker sends.
 """
 
 import asyncio
@@ -31,14 +34,15 @@ from trig.mqtt_packets import (
 )
 
 _RECEIVE_BYTES = const(1024)
+_SMALL = const(256)  # takes an ack, and whatever else comes often
 _RESPONSE_MS = const(15000)
 _SLICE_MS = const(1000)
 _BACKOFF_MS = const(500)
 _MAX_BACKOFF_MS = const(60000)
 _STEADY_MS = const(10000)
 _MAX_FLIGHTS = const(8)
-_MAX_WAITING = const(8)
 _MAX_TOPIC = const(128)
+_PIECE = const(512)
 
 # The same numbers in lwIP and in the C libraries; not every port names them.
 _IPPROTO_TCP = const(6)
@@ -46,7 +50,7 @@ _TCP_NODELAY = const(1)
 
 _NO_SUCH_NAME = const(-202)  # the ESP32's getaddrinfo: no such name, or nobody to ask
 # ECONNRESET, EPIPE, ENOTCONN, and ECONNABORTED of lwIP.
-_CLOSED = (104, 32, 107, 113)
+_CLOSED = const((104, 32, 107, 113))
 
 
 class _Flight:
@@ -64,7 +68,7 @@ class Client:
         up: asyncio.Event, set while connected and subscribed.
         session: how many connections there have been.
         error: why the last connection ended, or could not be made; "" if there was no such trouble.
-        refused: messages that were too large or came too fast.
+        refused: messages that were too large, or for which there was no room.
     """
 
     def __init__(
@@ -101,12 +105,13 @@ class Client:
         # How late a ping can be; the broker's patience ends at one and a half times the keepalive.
         self._slice_ms = min(_SLICE_MS, keepalive_s * 250)
         self._response_ms = response_ms
-        self._receiver = Receiver(receive_bytes)
+        self._receiver = Receiver(_SMALL, receive_bytes)
         self._head = bytearray(_MAX_TOPIC + 9)
         self._last_id = (first_id - 2) % 65535 + 1
         self._flights = {}
-        self._messages = []
-        self._message = asyncio.Event()
+        self._message = None
+        self._came = asyncio.Event()
+        self._taken = asyncio.Event()
         self._hurry = asyncio.Event()
         self._lock = asyncio.Lock()
         self._stream = None
@@ -165,6 +170,7 @@ class Client:
                 await self._handle(await self._receive(0))
         finally:
             self.up.clear()
+            self._message = None
             stream, self._stream = self._stream, None
             for flight in self._flights.values():
                 flight.event.set()
@@ -229,16 +235,13 @@ class Client:
                 flight.done = True
                 flight.event.set()
         elif kind == PUBLISH:
-            if len(self._messages) >= _MAX_WAITING:
-                # Not acknowledged: with QoS 1 the broker offers it again after a reconnect.
-                self.refused += 1
-                return
             try:
-                topic = str(receiver.topic, "utf-8")
+                self._message = (str(receiver.topic, "utf-8"), receiver.payload)
             except ValueError:
                 raise MqttError("topic is not UTF-8")
-            self._messages.append((topic, bytes(receiver.payload)))
-            self._message.set()
+            self._taken.clear()
+            self._came.set()
+            await self._taken.wait()
             if receiver.packet_id:
                 await self._send(puback(receiver.packet_id))
         elif kind == REFUSED:
@@ -259,9 +262,16 @@ class Client:
             raise MqttError(self._broken or "not connected")
         whole = False
         try:
+            # The first piece is read before anything is sent: if it cannot be, the connection is none the worse.
+            piece = payload[0:_PIECE]
             stream.write(data)
-            if payload:
-                stream.write(payload)
+            at = 0
+            while piece:
+                at += len(piece)
+                stream.write(piece)
+                if at < len(payload):
+                    await asyncio.wait_for_ms(stream.drain(), self._response_ms)
+                piece = payload[at : at + _PIECE]
             await asyncio.wait_for_ms(stream.drain(), self._response_ms)
             whole = True
         finally:
@@ -278,10 +288,12 @@ class Client:
 
         Args:
             topic: text, at most 128 bytes.
-            payload: bytes or memoryview; must not change until this returns.
+            payload: what has a length and gives slices of up to 512 bytes, the same until this returns: bytes, a
+                memoryview, or trig.journal.Stored.
 
         Raises:
             MqttError: the topic is too long, or eight others wait already.
+            Exception: what the payload raises.
         """
         topic = topic.encode()
         if len(topic) > _MAX_TOPIC:
@@ -321,11 +333,16 @@ class Client:
         return self
 
     async def __anext__(self):
-        """Return the next message, (topic text, payload bytes); wait for it for ever."""
-        while not self._messages:
-            self._message.clear()
-            await self._message.wait()
-        return self._messages.pop(0)
+        """Return the next message, (topic text, payload memoryview); wait for it for ever.
+
+        The payload is good until this is called again. Whoever takes messages must not wait for the broker meanwhile.
+        """
+        self._taken.set()
+        while self._message is None:
+            self._came.clear()
+            await self._came.wait()
+        message, self._message = self._message, None
+        return message
 
     def _break(self, why):
         """End the connection at the next turn of ``run``; nobody writes to it from now on."""

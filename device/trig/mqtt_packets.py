@@ -4,6 +4,7 @@ Only what a board needs: it connects with a persistent session and a will, publi
 receives with QoS 0 or 1.
 """
 
+import gc
 import struct
 
 from micropython import const
@@ -100,6 +101,9 @@ def publish_head(buffer, topic, size, packet_id, dup, retain):
 class Receiver:
     """Takes what the broker sends, in pieces of any size, and gives it back packet by packet from one buffer.
 
+    Most packets are small. For a PUBLISH that is not, up to the largest that is wanted, there is a buffer as long as it
+    takes; where the heap has none, it is passed over like one that is too large.
+
     Attributes of the packet that ``next`` returned, good until the next call of ``room``:
         packet_id: of PUBACK, SUBACK, and PUBLISH or REFUSED with QoS 1; else 0.
         code: return code of CONNACK (0 is accepted), first one of SUBACK.
@@ -107,13 +111,15 @@ class Receiver:
         topic, payload: of PUBLISH, memoryviews into the buffer.
     """
 
-    def __init__(self, size):
-        self._buffer = bytearray(size)
-        self._view = memoryview(self._buffer)
+    def __init__(self, size, largest=0):
+        """Keep a buffer of ``size`` bytes, take packets of up to ``largest``."""
+        self._small = bytearray(size)
+        self._largest = largest
         self.reset()
 
     def reset(self):
         """Forget everything: a new connection begins."""
+        self._use(self._small)
         self._start = 0
         self._end = 0
         self._pass_over = 0
@@ -121,6 +127,10 @@ class Receiver:
         self.code = 0
         self.session_present = False
         self.topic = self.payload = self._view[:0]
+
+    def _use(self, buffer):
+        self._buffer = buffer
+        self._view = memoryview(buffer)
 
     @property
     def partial(self):
@@ -131,6 +141,8 @@ class Receiver:
         """Where the next bytes go: a memoryview that is never empty."""
         if self._start == self._end:
             self._start = self._end = 0
+            if self._buffer is not self._small:
+                self._use(self._small)
         elif self._start:
             length = self._end - self._start
             self._buffer[:length] = self._view[self._start : self._end]
@@ -158,7 +170,9 @@ class Receiver:
         start = self._start
         first = self._buffer[start]
         if head + remaining > len(self._buffer):
-            return self._oversize(first, head, remaining)
+            if first >> 4 != PUBLISH or head + remaining > self._largest or not self._grow(head + remaining):
+                return self._oversize(first, head, remaining)
+            start = 0
         if self._end - start < head + remaining:
             return None
         self._start = start + head + remaining
@@ -175,6 +189,19 @@ class Receiver:
             if byte < 0x80:
                 return i + 1, remaining
         raise MqttError("remaining length of more than four bytes")
+
+    def _grow(self, size):
+        """Go on in a buffer for the one packet of this size that has begun; return whether there is room for it."""
+        gc.collect()
+        try:
+            buffer = bytearray(size)
+        except MemoryError:
+            return False
+        length = self._end - self._start
+        buffer[:length] = self._view[self._start : self._end]
+        self._use(buffer)
+        self._start, self._end = 0, length
+        return True
 
     def _oversize(self, first, head, remaining):
         if first >> 4 != PUBLISH or remaining > _MAX_PASSED_OVER:

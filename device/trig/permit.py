@@ -2,7 +2,9 @@
 
 from hashlib import sha256
 
-_TAG = b"trig/1/permit"
+from micropython import const
+
+_TAG = const(b"trig/1/permit")
 
 
 class PermitError(ValueError):

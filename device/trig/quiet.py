@@ -1,13 +1,12 @@
 """Who watches over a start of the board. Mostly there is nothing to watch, and then it costs hardly any heap."""
 
 import asyncio
-import sys
 import time
 
 import slots
 from micropython import const
 
-import trig
+from trig.modules import forget
 
 _LOOK_MS = const(500)
 _GOOD_MS = const(60000)
@@ -18,47 +17,68 @@ class Restart(Exception):
 
 
 class Quiet:
-    """A start of a board without an owner key and with nothing on trial: it is only found to be good."""
+    """A start with nothing on trial: it is only found to be good.
 
-    topics = ()
-    receive_bytes = 1024
+    Attributes:
+        topics: what to subscribe to, besides acks.
+        receive_bytes: the largest packet that must be taken in: an ack on its topic.
+        trying: whether a trial is on.
+        busy: whether a trial is on, or an update is being fetched.
+    """
+
+    topics = []
+    receive_bytes = 256
     trying = busy = False
 
     def __init__(self, fields):
         """Take the fields for health."""
         self._fields = fields
+        self._restart = False
 
     def take(self, topic, payload):
-        """There are no topics."""
+        """Take a message on one of ``topics``. Never raises: nothing that is sent may stop the board."""
 
     async def run(self, client, journal):
-        """Find this start good after an ack, or a minute."""
+        """Find this start good after an ack, or a minute.
+
+        Raises:
+            Restart: now.
+        """
         first = journal.next_seq
         began = time.ticks_ms()
-        while journal.acked < first and time.ticks_diff(time.ticks_ms(), began) < _GOOD_MS:
+        good = False
+        while not self._restart:
             await asyncio.sleep_ms(_LOOK_MS)
-        slots.good()
+            if not good and (journal.acked >= first or time.ticks_diff(time.ticks_ms(), began) > _GOOD_MS):
+                good = True
+                slots.good()
+        raise Restart
 
     def report(self):
         """The fields for health: a dict for JSON."""
         return self._fields
 
     def news(self):
-        """There is none."""
+        """Whether health should tell of a change at once; true once for each."""
         return False
 
 
 def begin(change, config, kid):
-    """Return who watches over this start: a Quiet, a Trial, or the Owner if the configuration names an owner key."""
+    """Return who watches over this start: Quiet or Listener, or with something under way a Trial or the Owner."""
+    key = config["owner_key"]
     sleeps = config["battery"] is not None
-    if config["owner_key"]:
+    if key and (change.trying or change.fetching):
         from trig.owner import Owner
 
-        return Owner(change, config["trial_s"], sleeps, config["owner_key"], kid)
+        return Owner(change, config["trial_s"], sleeps, key, kid)
     if change.trying:
         from trig.trial import Trial
 
         return Trial(change, config["trial_s"], sleeps)
     fields = change.report()
-    del sys.modules["trig.change"], trig.change  # it has served
+    forget("change")  # it has served, until a command comes
+    if key:
+        from trig.listener import Listener
+
+        return Listener(fields, key, kid)
     return Quiet(fields)

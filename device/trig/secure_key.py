@@ -1,7 +1,8 @@
 """The board's key in a secure element; the same interface as ``trig.keys.KeyPair``."""
 
-from trig import p256
+from trig import p256_points
 from trig.keys import SignerError, thumbprint
+from trig.p256 import P256Error
 
 
 class SecureKey:
@@ -16,8 +17,8 @@ class SecureKey:
         """Take a ``trig.atecc608.Atecc608``, the slot, and its public key. Raises SignerError if that is no point."""
         self.name = "{} slot {}".format(chip.name, slot)
         try:
-            p256.point(x, y)
-        except p256.P256Error as error:
+            p256_points.point(x, y)
+        except P256Error as error:
             raise SignerError("{}: {}".format(self.name, error))
         self.x = x
         self.y = y
@@ -36,10 +37,10 @@ class SecureKey:
         """
         for _ in range(2):
             try:
-                signature = p256.low_s(self._chip.sign(self._slot, digest))
-            except p256.P256Error:
+                signature = p256_points.low_s(self._chip.sign(self._slot, digest))
+            except P256Error:
                 continue
-            if p256.verify(self.x, self.y, digest, signature):
+            if p256_points.verify(self.x, self.y, digest, signature):
                 return signature
         raise SignerError(self.name + ": its signatures do not verify")
 
@@ -50,7 +51,7 @@ class SecureKey:
             trig.p256.P256Error: the point is not on the curve.
             trig.keys.SignerError: the chip failed.
         """
-        p256.point(x, y)
+        p256_points.point(x, y)
         return self._chip.ecdh(self._slot, x, y)
 
     def __repr__(self):

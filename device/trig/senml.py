@@ -4,7 +4,10 @@ from array import array
 
 from micropython import const
 
+MAX_SIZE = const(3900)  # bytes of a pack: what a statement of 4,096 has room for
 _MAX_RECORDS = const(255)
+_READING = const(21)  # bytes beside the texts at most: map head 1, labels 4, text heads 3, value 8, time 5
+_HEAD = const(12)  # the array's head and the first record's base time, at their longest
 _MAX_SPAN = const(0x0FFFFFFF)  # seconds between a pack's first and last reading, 2^28 - 1
 _MIN_BASE = const(0x10000000)  # RFC 8428 section 4.5.3: times below 2^28 are relative
 _MAX_MANTISSA = const(0x7FFFFFFF)
@@ -47,6 +50,17 @@ def _check_unit(unit):
             raise SenmlError("unit is not printable ASCII")
 
 
+def room(channels, samples):
+    """Return (readings, encoded bytes at most) of so many samples of all channels, bounded as a pack is.
+
+    ``channels``: (name, unit, exponent) of each.
+    """
+    size = 0
+    for name, unit, _ in channels:
+        size += len(name) + len(unit) + _READING
+    return max(1, min(_MAX_RECORDS, len(channels) * samples)), min(MAX_SIZE, _HEAD + size * samples)
+
+
 class Pack:
     """The readings of one statement, kept until it is signed.
 
@@ -54,7 +68,8 @@ class Pack:
     between two readings moves neither.
     """
 
-    def __init__(self, capacity=_MAX_RECORDS, max_size=3900):
+    def __init__(self, capacity=_MAX_RECORDS, max_size=MAX_SIZE):
+        """Hold up to ``capacity`` readings, that take up to ``max_size`` bytes encoded."""
         if not 1 <= capacity <= _MAX_RECORDS:
             raise SenmlError("capacity is not 1 to 255")
         # A board has few channels and many readings: lists of texts for each would be the largest things on the heap.
@@ -71,7 +86,7 @@ class Pack:
         self._kinds.clear()
         self.count = 0
         self.first_time = 0
-        self._size = 12  # the array's head and the first record's base time, at their longest
+        self._size = _HEAD
 
     def __len__(self):
         return self.count
@@ -91,8 +106,7 @@ class Pack:
         offset = time - self.first_time if count else 0
         if offset < (self._times[count - 1] if count else 0):
             raise SenmlError("time runs back")
-        # Beside the texts at most 21 bytes: map head 1, labels 4, text heads 3, value 8, time 5.
-        size = self._size + len(name) + len(unit) + 21
+        size = self._size + len(name) + len(unit) + _READING
         if count == len(self._kind) or size > self._max_size or offset > _MAX_SPAN:
             raise PackFull("pack holds %d readings" % count)
         if not count:

@@ -1,8 +1,7 @@
-"""What the loader calls. Brings the modules in one by one, clears up after each, and runs the board.
+"""What the loader calls: brings the modules in, puts the board together and runs it.
 
-To compile a module takes a multiple of what it leaves, and what it leaves lies wherever there was room: brought in by
-each other's import statements, they leave a heap with much room and no large piece of it. What is needed only to start,
-the checks of the configuration and of the signer, goes before the rest comes.
+What is needed only to start, the checks of the configuration and of the key, goes before the rest comes. What each
+module costs is in device/README.md.
 """
 
 import gc
@@ -12,12 +11,9 @@ import time
 import slots
 from micropython import const
 
-_FIRST = ("p256", "journal", "sensors.entries", "config")
-_CHIP = ("atecc608", "chip_keys")
-_MODULES = ("mqtt", "wifi", "crash", "app")
+from trig.modules import forget, load
 
-_THRESHOLD = const(4096)  # bytes between two collections while a module is compiled
-_BUFFER = const(4096)
+_THRESHOLD = const(4096)  # bytes between two collections
 _RESTART_MS = const(10000)
 
 
@@ -29,99 +25,97 @@ def start():
         OSError: flash or NVS cannot be read; likewise.
     """
     gc.threshold(_THRESHOLD)
-    # The application's buffers, taken while there are pieces of that size.
-    buffers = bytearray(_BUFFER), bytearray(_BUFFER)
-    _load(_FIRST)
+    app = _prepared()
+    if app:
+        gc.collect()
+        print("board", app.signer.kid.hex(), "next seq", app.journal.next_seq, "free heap", gc.mem_free())
+        _run(app)
+
+
+def _prepared():
+    """Return the App, None if the configuration cannot be used."""
+    load("p256", "journal", "p256_points", "change")
     from trig import ConfigError
     from trig.change import opened
     from trig.keys import SignerError
 
     change = opened()
     try:
-        config = _config(change.config_path)
         path = change.config_path
+        config = _config(path)
         key, journal = _identity(config["secure_element"])
+        load("quiet")
         from trig.quiet import begin
         from trig.sensors import drivers
 
         owner = begin(change, config, key.kid)
-        if not owner.trying:
-            change = None
-        gc.collect()
-        _load(drivers(path))
+        load(*drivers(path))
         if config["ntp"]["host"]:
-            _load(("ntp",))
-        _load(_MODULES if config["battery"] is None else _MODULES[:-1] + ("battery", "app"))
+            load("ntp")
+        load("mqtt", "wifi", "crash", "cose", "senml", "health")
+        if config["battery"] is not None:
+            load("battery")
+        load("app")
+        app = _app(config, key, journal, owner)
+        forget("p256_points")
         gc.threshold(-1)
-        app = _app(config, key, journal, owner, buffers)
-    except ConfigError as error:
+        return app
+    except (ConfigError, SignerError) as error:
+        if change.trying:
+            change.reject(str(error))
+            _reset()
+        if isinstance(error, SignerError):
+            raise
         print("config.json:", error)
-        if change and change.trying:
-            change.reject(str(error))
-            _reset()
-        return
-    except SignerError as error:
-        if change and change.trying:
-            change.reject(str(error))
-            _reset()
-        raise
-    gc.collect()
-    print("board", key.kid.hex(), "next seq", journal.next_seq, "free heap", gc.mem_free())
-    _run(app, config)
-
-
-def _load(names):
-    for name in names:
-        __import__("trig." + name)
-        gc.collect()
 
 
 def _config(path):
-    import trig.config
-    from trig import sensors
-    from trig.config import load
+    load("sensors.entries", "config")
+    from trig.config import load as read
 
     try:
-        return load(path)
+        return read(path)
     finally:
-        # The schemas are large, and have served.
-        del sys.modules["trig.sensors.entries"], sensors.entries, sys.modules["trig.config"], trig.config
-        gc.collect()
+        forget("sensors.entries", "config")
 
 
 def _identity(settings):
-    from trig import signer
+    load(*(("key_store",) if settings is None else ("atecc608", "chip_keys")))
+    load("identity")
+    from trig.identity import start as identify
 
-    if settings is not None:
-        _load(_CHIP)
-    return signer.start(settings)
+    try:
+        return identify(settings)
+    finally:
+        forget("identity", "self_test", "chip_keys", "key_store")
 
 
-def _app(config, key, journal, owner, buffers):
+def _app(config, key, journal, owner):
     import machine
     import network
 
     from trig.app import App
     from trig.crash import Crashes
 
-    return App(config, key, journal, machine, network, Crashes(), owner, buffers)
+    return App(config, key, journal, machine, network, Crashes(), owner)
 
 
-def _run(app, config):
+def _run(app):
     import asyncio
 
     from trig.quiet import Restart
 
+    battery = app.config["battery"]
     try:
-        if config["battery"] is None or app.owner.busy:
+        if battery is None or app.owner.busy:
             asyncio.run(app.run())
         else:
             import machine
             import network
 
-            from trig import battery
+            from trig.battery import run
 
-            battery.run(app, machine, network.WLAN(network.STA_IF), config["battery"], config["sample_s"])
+            run(app, machine, network.WLAN(network.STA_IF), battery, app.config["sample_s"])
     except Restart:
         print("restart: a trial begins or is over")
         try:

@@ -6,6 +6,7 @@ from trig.cbor import Writer
 from trig.cose import SIGN1_TAG, sign1_digest
 
 MAX_SIZE = const(4096)
+ENVELOPE = const(196)  # more than all that is round the pack: 175, and the lengths are set last
 
 _ES256 = const(-7)
 _SENML_CBOR = const(112)

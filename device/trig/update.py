@@ -10,10 +10,11 @@ from hashlib import sha256
 
 from micropython import const
 
-from trig.cbor import CborError, Reader, encode
+from trig.cbor import CborError, Reader, Writer
 
 PIECE = const(512)
 _MAX_MESSAGE = const(2112)
+_REQUEST = const(64)
 _TRIES = const(3)
 _ANSWER_MS = const(10000)
 _CHUNK = const(512)
@@ -48,7 +49,7 @@ class Update:
         self._ask = ask
         self._answer_ms = answer_ms
         self._wanted = None
-        self._piece = None
+        self._piece = memoryview(bytearray(PIECE))
         self._came = asyncio.Event()
         self.fetched = 0
 
@@ -83,7 +84,7 @@ class Update:
             return
         if len(piece) == length:
             self._wanted = None
-            self._piece = piece
+            self._piece[:length] = piece
             self._came.set()
 
     async def _file(self, path, size, digest):
@@ -103,7 +104,15 @@ class Update:
             raise UpdateError(path + ": its hash is wrong")
 
     async def _fetch(self, digest, offset, length):
-        request = encode({1: digest, 2: offset, 3: length}, 64)
+        writer = Writer(bytearray(_REQUEST))
+        writer.map(3)
+        writer.integer(1)
+        writer.byte_string(digest)
+        writer.integer(2)
+        writer.integer(offset)
+        writer.integer(3)
+        writer.integer(length)
+        request = writer.buffer[: writer.length]
         self._came.clear()
         self._wanted = (digest, offset, length)
         while True:
@@ -112,8 +121,7 @@ class Update:
                 await asyncio.wait_for_ms(self._came.wait(), self._answer_ms)
             except asyncio.TimeoutError:
                 continue
-            piece, self._piece = self._piece, None
-            return piece
+            return self._piece[:length]
 
     def _clear(self, folder):
         """Remove what is not in the manifest, or cannot be right by its size."""

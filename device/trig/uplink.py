@@ -120,7 +120,7 @@ class Uplink:
         old_acks: acks that were not news.
     """
 
-    def __init__(self, client, journal, clock, ack_key, kid, resend_s, buffer):
+    def __init__(self, client, journal, clock, ack_key, kid, resend_s):
         """Take the parts.
 
         Args:
@@ -130,7 +130,6 @@ class Uplink:
                 message: it costs as much as several signatures, and a board on batteries seldom connects.
             kid: the board id, 32 bytes.
             resend_s: how long to wait for an ack.
-            buffer: at least 4,096 bytes of its own.
         """
         self._client = client
         self._journal = journal
@@ -141,7 +140,6 @@ class Uplink:
         self._ack_topic = ack_topic(kid)
         self._window = Window(resend_s * 1000)
         self._idle_ms = min(resend_s * 1000, _IDLE_MS)
-        self._buffer = memoryview(buffer)
         self._news = asyncio.Event()
         self._session = 0
         # When each of the newest statements first went out, by seq modulo the window's width: on the clock's count, and
@@ -181,7 +179,7 @@ class Uplink:
                 await self._wait(self._news)
                 continue
             try:
-                length = journal.read(seq, self._buffer)
+                stored = journal.stored(seq)
             except JournalError:
                 if self._window.unreadable(seq, oldest, acked):
                     journal.abandon(seq)
@@ -191,8 +189,9 @@ class Uplink:
                 self._sent_ticks[seq % _WIDTH] = now
                 self._highest_sent = seq
             try:
-                await asyncio.wait_for_ms(client.publish(self._topic, self._buffer[:length]), _PUBLISH_MS)
-            except asyncio.TimeoutError:
+                await asyncio.wait_for_ms(client.publish(self._topic, stored), _PUBLISH_MS)
+            except (asyncio.TimeoutError, JournalError):
+                # Or it has left the journal meanwhile, acked or given up: look again.
                 continue
             self._window.sent(seq, oldest, acked, time.ticks_ms())
 

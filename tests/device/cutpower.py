@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 from trigpoint_tools.powercut import FLASH, WHOLE, micropython
 
@@ -51,7 +52,7 @@ import slots
 from trig.change import CONFIG, CONFIGURATION, Change, NONE, UPDATE
 from trig.manifest import Manifest
 from trig.update import Update, UpdateError
-import trig.cbor as cbor
+import cborvalue as cbor
 
 BLOCKS = 104
 OLD_APP = {"trig/__init__.py": b"old", "trig/start.py": b"old start" * 50, "trig/gone.py": b"old only"}
@@ -112,14 +113,14 @@ def configuration(path):
 
 def manifest():
     rows = [[path, len(NEW_APP[path]), sha256(NEW_APP[path]).digest()] for path in sorted(NEW_APP)]
-    from trig.owner import family
+    from trig.change import family
     return cbor.encode({1: 1, 2: family(), 3: [1, 0, 0], 4: 0, 5: rows})
 
 MANIFEST = manifest()
 
 async def fetch(change):
     async def ask(request):
-        found = cbor.Reader(request).value(3, 10)
+        found = cbor.ValueReader(request).value(3, 10)
         for data in NEW_APP.values():
             if sha256(data).digest() == found[1]:
                 update.take(cbor.encode({1: found[1], 2: found[2], 3: data[found[2] : found[2] + found[3]]}))
@@ -215,6 +216,9 @@ class Outcome:
     failures: tuple[str, ...]
 
 
+_PATH = f"import sys\nsys.path.append({str(Path(__file__).parents[1] / 'boardcode')!r})\n"
+
+
 def cut_everywhere(kind: int, *, proves: bool, torn: int = WHOLE, again: Iterable[int] = (-1,)) -> Outcome:
     """Cut the power of a run at each of its operations.
 
@@ -225,5 +229,5 @@ def cut_everywhere(kind: int, *, proves: bool, torn: int = WHOLE, again: Iterabl
         again: each run once for each: a second cut so many operations after the first, none if below 0.
     """
     call = f"import json\nprint(json.dumps(every({kind}, {proves}, {torn}, {tuple(again)})))\n"
-    end, runs, failures = json.loads(micropython(FLASH + _BOARD + call, heap="6m", timeout=290))
+    end, runs, failures = json.loads(micropython(FLASH + _PATH + _BOARD + call, heap="6m", timeout=290))
     return Outcome(tuple(end), runs, tuple(failures))

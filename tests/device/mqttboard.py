@@ -50,7 +50,7 @@ async def watch():
 
 async def messages():
     async for topic, payload in client:
-        say(message=[topic, payload.hex()])
+        say(message=[topic, bytes(payload).hex()])
 
 async def publish(topic, payload, count, retain):
     for n in range(count):

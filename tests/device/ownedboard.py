@@ -19,22 +19,18 @@ from trigpoint_tools.owner import Shelf
 OWNER = ec.derive_private_key(99, ec.SECP256R1())
 
 
-class Owned:
-    """A World whose board obeys OWNER.
+class OwnerClient:
+    """The owner's connection to the broker: sends commands, and answers a board's requests for pieces.
 
     Attributes:
-        shelf: answers the board's requests for pieces; None answers nothing.
+        shelf: what it answers from; None answers nothing.
         requests: how many came.
     """
 
-    def __init__(self, directory: Path, port: int, **changes: Any) -> None:
-        self.world = World(directory, port, owner_key=owner.owner_key_hex(OWNER), trial_s=8, heap="184k", **changes)
-        self.board, self.gateway = self.world.board, self.world.gateway
-        self.kid = self.world.key.kid
-        self.config: dict[str, Any] = json.loads(self.board.read_file("/config.json"))
+    def __init__(self, port: int, kid: bytes) -> None:
         self.shelf: Shelf | None = None
         self.requests = 0
-        self._topic = f"trig/1/{self.kid.hex()}"
+        self._topic = f"trig/1/{kid.hex()}"
         self._ready = threading.Event()
         self._client = paho.Client(CallbackAPIVersion.VERSION2, client_id="owner")
         self._client.on_message = self._on_message
@@ -50,14 +46,34 @@ class Owned:
         if answer is not None:
             client.publish(self._topic + "/p", answer, qos=1)
 
-    def close(self) -> None:
-        self._client.disconnect()
-        self._client.loop_stop()
-        self.world.close()
-
     def send(self, command: bytes) -> None:
         """Publish on the board's command topic."""
         self._client.publish(self._topic + "/c", command, qos=1).wait_for_publish(10)
+
+    def close(self) -> None:
+        self._client.disconnect()
+        self._client.loop_stop()
+
+
+class Owned:
+    """A World whose board obeys OWNER."""
+
+    def __init__(self, directory: Path, port: int, **changes: Any) -> None:
+        self.world = World(directory, port, owner_key=owner.owner_key_hex(OWNER), trial_s=8, heap="184k", **changes)
+        self.board, self.gateway = self.world.board, self.world.gateway
+        self.kid = self.world.key.kid
+        self.config: dict[str, Any] = json.loads(self.board.read_file("/config.json"))
+        self.client = OwnerClient(port, self.kid)
+        self.send = self.client.send
+
+    @property
+    def requests(self) -> int:
+        """How many requests for pieces have come."""
+        return self.client.requests
+
+    def close(self) -> None:
+        self.client.close()
+        self.world.close()
 
     def configure(self, counter: int, config: dict[str, Any]) -> None:
         """Send a configuration."""
@@ -68,7 +84,7 @@ class Owned:
         family = self.board_family()
         fields = {"family": family, "micropython": (1, 20, 0), **changes}
         manifest = owner.describe(files, version=version, **fields)
-        self.shelf = Shelf(files)
+        self.client.shelf = Shelf(files)
         self.send(owner.update(OWNER, self.kid, counter, manifest))
 
     def board_family(self) -> str:

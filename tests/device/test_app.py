@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import threading
 import time
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from typing import Any
 
 import paho.mqtt.client as paho
 import pytest
+from boardrunner import DEVICE
 from brokers import RunningBroker, embedded_broker  # noqa: F401
 from cryptography.hazmat.primitives.asymmetric import ec
 from paho.mqtt.enums import CallbackAPIVersion
@@ -172,6 +174,9 @@ def test_health_says_what_is_wrong_and_sampling_goes_on(world: World) -> None:
     gateway.wait_for(lambda g: any(report.get("online") for report in g.health))
     report = next(report for report in gateway.health if report["online"])
     assert report["version"] and report["heap_low"] > 10000 and report["sensor_errors"] == {}
+    table = (DEVICE / "README.md").read_text().partition("\n## Health\n")[2].partition("\nWhat `link_error`")[0]
+    documented = {name for row in table.splitlines() for name in re.findall("`([a-z_]+)`", row.split(" | ")[0])}
+    assert set(report) <= documented, set(report) - documented
     board.cut()
     gateway.wait_for(lambda g: g.health[-1] == {"online": False})
 

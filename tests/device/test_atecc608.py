@@ -33,7 +33,7 @@ from machine import I2C, Pin
 from trig.atecc608 import Atecc608
 from trig.chip_keys import ChipKeys
 from trig.keys import SignerError
-from trig import p256
+from trig.p256 import P256Error
 class Nvs:
     values = {}
     def get_blob(self, name, buffer):
@@ -57,7 +57,7 @@ def tell(f, *args):
         result = f(*args)
         result = result.hex() if type(result) is bytes else str(result)
         error = ""
-    except (SignerError, p256.P256Error) as failure:
+    except (SignerError, P256Error) as failure:
         result, error = "", str(failure)
     print(json.dumps([result, error, time.ticks_diff(time.ticks_ms(), began)]))
 digest = bytes(range(32))

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 SETUP = """
 import gc
-from trig import cbor
+import cborvalue as cbor
 
 def attempt(data):
     # The encoding of what was read, or the message of the CborError. Anything else is a defect and comes out as it is.
@@ -124,7 +124,7 @@ def board() -> Iterator[BoardProcess]:
 )
 def test_refused(board: BoardProcess, encoded: str, message: str) -> None:
     with pytest.raises(BoardError, match=message) as error:
-        board.call("trig.cbor.decode", bytes.fromhex(encoded))
+        board.call("cborvalue.decode", bytes.fromhex(encoded))
     assert error.value.kind == "CborError"
 
 
@@ -172,7 +172,7 @@ def test_claims_allocate_nothing(board: BoardProcess) -> None:
 def test_the_dearest_input_fits_a_small_heap() -> None:
     # As many items as a reader takes by default, each an object of its own.
     entries = b"".join(bytes([key, 0x80]) if key < 24 else bytes([0x18, key, 0x80]) for key in range(255))
-    with BoardProcess("from trig import cbor\ndef count(data): return len(cbor.decode(data))", heap="128k") as small:
+    with BoardProcess("import cborvalue as cbor\ndef count(data): return len(cbor.decode(data))", heap="128k") as small:
         assert small.call("count", b"\x99\x01\xff" + b"\x80" * 511) == 511
         assert small.call("count", b"\xb8\xff" + entries) == 255
 
@@ -222,7 +222,7 @@ def test_writer_refuses(board: BoardProcess) -> None:
         ({True: 0}, "map key that is bool"),
     ]:
         with pytest.raises(BoardError, match=message) as error:
-            board.call("trig.cbor.encode", value)
+            board.call("cborvalue.encode", value)
         assert error.value.kind == "CborError"
     with pytest.raises(BoardError, match="buffer full"):
-        board.call("trig.cbor.encode", bytes(4096))
+        board.call("cborvalue.encode", bytes(4096))

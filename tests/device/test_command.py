@@ -28,14 +28,14 @@ MANIFEST = describe(FILES, version=3, family="linux-x64", micropython=(1, 24, 0)
 
 _SETUP = """
 from trig.command import open_command
-from trig import manifest, owner
+from trig import change, manifest
 
 def read(data):
     found = manifest.Manifest(data)
     return [found.version, found.family, found.micropython, found.follows, list(found.files())]
 
 def check(data, version):
-    manifest.Manifest(data).check(version, owner.family())
+    manifest.Manifest(data).check(version, change.family())
 """
 
 
@@ -134,7 +134,7 @@ def test_board_and_host_read_the_same_manifests(board: BoardProcess, data: bytes
 def test_a_manifest_for_others_is_refused(
     board: BoardProcess, changes: dict[str, object], confirmed: int, reason: str
 ) -> None:
-    ours = board.call("trig.owner.family")
+    ours = board.call("trig.change.family")
     fields = {name: getattr(MANIFEST, name) for name in ("version", "micropython", "follows", "files")}
     made = Manifest(**{"family": ours, **fields, **changes})  # type: ignore[arg-type]
     with pytest.raises(BoardError, match=reason):

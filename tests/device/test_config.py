@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -179,6 +180,18 @@ def test_unreadable_files(board: BoardProcess, tmp_path: Any) -> None:
         with pytest.raises(BoardError) as caught:
             board.call("trig.config.load", str(tmp_path / name))
         assert caught.value.kind == "ConfigError" and word in caught.value.text
+
+
+def test_the_readmes_example_is_good(board: BoardProcess) -> None:
+    text = (DEVICE / "README.md").read_text().partition("```json\n")[2].partition("```")[0]
+    checked = _check(board, json.loads(text))
+    assert checked["broker"]["tls"] and checked["sensors"][0]["address"] == 0x76 and checked["sample_s"] == 600
+
+
+def test_every_module_is_in_the_readme() -> None:
+    table = (DEVICE / "README.md").read_text().partition("\n## What is where\n")[2].partition("\n## ")[0]
+    modules = {path.name for path in (DEVICE / "trig").glob("*.py")} - {"__init__.py"}
+    assert modules == {name.removeprefix("trig/") for name in re.findall("`([a-z0-9_/]+[.]py)`", table)} & modules
 
 
 def test_every_field_is_in_the_readme_with_its_default() -> None:

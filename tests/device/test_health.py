@@ -125,7 +125,7 @@ app = Of(
     reset_cause=77,
     owner=Of(report=lambda: {"bad_command": "x" * 64, "bad_end": "x" * 80}),
     sensor_errors={str(n) + nasty: big for n in range(12)},
-    last_error=nasty, faults=big, lost=big, heap_low=big, crashes=ring,
+    last_error=nasty, faults=big, lost=big, heap_low=big, heap=lambda: big, crashes=ring,
 )
 data = health.encode(health.gather(app))
 print(data.decode())

@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 N = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 
 SETUP = """
-from trig import keys
+from trig import key_store, keys
 
 class Nvs:
     # A stand-in for esp32.NVS: what is set is there after commit.
@@ -47,12 +47,12 @@ def boot(random, *arguments):
     global nvs, key
     if arguments:
         nvs = Nvs(*arguments)
-    store = keys.NvsKeys(nvs, draws(random), radio)
+    store = key_store.NvsKeys(nvs, draws(random), radio)
     key = store.load() or store.create()
     return (nvs.blob, key.x, key.y, key.kid)
 
 def remake(random, *arguments):
-    return keys.NvsKeys(Nvs(*arguments), draws(random), radio).create().kid
+    return key_store.NvsKeys(Nvs(*arguments), draws(random), radio).create().kid
 
 def shown():
     attributes = [getattr(key, name) for name in dir(key)]
@@ -62,7 +62,7 @@ def secret(x, y):
     return key.secret(x, y)
 
 def loaded():
-    return keys.NvsKeys(nvs, None, None).load() is not None
+    return key_store.NvsKeys(nvs, None, None).load() is not None
 
 def stored():
     return nvs.blob

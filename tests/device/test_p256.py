@@ -16,13 +16,13 @@ N = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 P = 0xFFFFFFFF00000001000000000000000000000000FFFFFFFFFFFFFFFFFFFFFFFF
 
 SETUP = """
-from trig import p256
+from trig import p256, p256_points
 
 def generator_times(k):
     return p256._affine([p256._multiply_generator(k)])[0]
 
 def times(k, x, y):
-    return p256._affine([p256._multiply(k, x, y)])[0]
+    return p256._affine([p256_points._multiply(k, x, y)])[0]
 
 def add(x, y, z, x2, y2):
     # The first point is given by its affine x and y and the z that it shall have.
@@ -114,25 +114,25 @@ X, Y = (coordinate.to_bytes(32, "big") for coordinate in point(9))
 @pytest.mark.parametrize(
     ("function", "arguments", "message"),
     [
-        ("public", [bytes(32)], "private key out of range"),
-        ("public", [N.to_bytes(32, "big")], "private key out of range"),
-        ("public", [b"\xff" * 32], "private key out of range"),
-        ("public", [D[1:]], "private key is not 32 bytes"),
-        ("sign", [bytes(32), DIGEST], "private key out of range"),
-        ("sign", [D, DIGEST[1:]], "digest is not 32 bytes"),
-        ("sign", [D, DIGEST + b"\0"], "digest is not 32 bytes"),
-        ("verify", [X, X, DIGEST, bytes(64)], "public key is not a point of the curve"),
-        ("verify", [X[1:], Y, DIGEST, bytes(64)], "x is not 32 bytes"),
-        ("verify", [X, Y + b"\0", DIGEST, bytes(64)], "y is not 32 bytes"),
-        ("verify", [X, Y, b"", bytes(64)], "digest is not 32 bytes"),
-        ("ecdh", [D, bytes(32), bytes(32)], "public key is not a point of the curve"),
-        ("ecdh", [D, X, ((int.from_bytes(Y, "big") + 1) % P).to_bytes(32, "big")], "public key is not a point"),
-        ("ecdh", [N.to_bytes(32, "big"), X, Y], "private key out of range"),
+        ("p256.public", [bytes(32)], "private key out of range"),
+        ("p256.public", [N.to_bytes(32, "big")], "private key out of range"),
+        ("p256.public", [b"\xff" * 32], "private key out of range"),
+        ("p256.public", [D[1:]], "private key is not 32 bytes"),
+        ("p256.sign", [bytes(32), DIGEST], "private key out of range"),
+        ("p256.sign", [D, DIGEST[1:]], "digest is not 32 bytes"),
+        ("p256.sign", [D, DIGEST + b"\0"], "digest is not 32 bytes"),
+        ("p256_points.verify", [X, X, DIGEST, bytes(64)], "public key is not a point of the curve"),
+        ("p256_points.verify", [X[1:], Y, DIGEST, bytes(64)], "x is not 32 bytes"),
+        ("p256_points.verify", [X, Y + b"\0", DIGEST, bytes(64)], "y is not 32 bytes"),
+        ("p256_points.verify", [X, Y, b"", bytes(64)], "digest is not 32 bytes"),
+        ("p256_points.ecdh", [D, bytes(32), bytes(32)], "public key is not a point of the curve"),
+        ("p256_points.ecdh", [D, X, ((int.from_bytes(Y, "big") + 1) % P).to_bytes(32, "big")], "is not a point of the"),
+        ("p256_points.ecdh", [N.to_bytes(32, "big"), X, Y], "private key out of range"),
     ],
 )
 def test_refusals(board: BoardProcess, function: str, arguments: list[bytes], message: str) -> None:
     with pytest.raises(BoardError, match=message) as error:
-        board.call(f"trig.p256.{function}", *arguments)
+        board.call(f"trig.{function}", *arguments)
     assert error.value.kind == "P256Error"
 
 
@@ -148,11 +148,11 @@ def test_signs_in_a_small_heap() -> None:
     # A board has 90 to 130 KB free, in objects half the size of the host's.
     code = """
 import gc
-from trig import p256
+from trig import p256, p256_points
 d, digest = bytes(31) + b"\\5", bytes(32)
 signature = p256.sign(d, digest)
 x, y = p256.public(d)
-assert p256.verify(x, y, digest, signature)
+assert p256_points.verify(x, y, digest, signature)
 assert p256.sign(d, digest) == signature
 gc.collect()
 print(gc.mem_alloc())

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 from boardrunner import DEVICE
+from brokers import RunningBroker, embedded_broker  # noqa: F401
 from emulated import Make, make
+from test_app import World
 from trigpoint_tools.emulator import flash
 from trigpoint_tools.emulator.board import EmulatedBoard
 
@@ -20,15 +22,20 @@ _PAUSES = (
 )
 
 
-def board_with(make: Make, start: str) -> EmulatedBoard:
-    """Return a board with our loader, without its long pauses, and an application of one file."""
+def hurry(board: EmulatedBoard) -> None:
+    """Give a board our loader, without its long pauses."""
     loader = dict(_LOADER)
     for long, short in _PAUSES:
         assert loader["/slots.py"].count(long) == 1
         loader["/slots.py"] = loader["/slots.py"].replace(long, short)
-    board = make()
     for path, content in loader.items():
         board.write_file(path, content)
+
+
+def board_with(make: Make, start: str) -> EmulatedBoard:
+    """Return a board with our loader, without its long pauses, and an application of one file."""
+    board = make()
+    hurry(board)
     board.write_file("/a/trig/__init__.py", b"")
     board.write_file("/a/trig/start.py", start.encode())
     return board
@@ -80,6 +87,22 @@ def test_ctrl_c_in_safe_mode_gives_the_prompt(make: Make) -> None:
     board.wait_for("safe mode")
     board.stop()
     assert board.wait(5) == 0
+
+
+def test_the_gateway_is_told(tmp_path: Path, embedded_broker: RunningBroker) -> None:  # noqa: F811
+    world = World(tmp_path, embedded_broker.port)
+    board = world.board
+    hurry(board)
+    board.write_file("/a/trig/start.py", b"def start(): raise ValueError('loose wire')")
+    board.start()
+    board.wait_for("safe mode: ")
+    board.stop()
+    board.exec("import os; os.remove('/a/trig/start.py')")
+    board.start()
+    world.gateway.wait_for(lambda g: any(report["online"] for report in g.health))
+    report = next(report for report in world.gateway.health if report["online"])
+    assert (report["safe_modes"], report["bad_end"]) == (1, "ValueError: loose wire")
+    world.close()
 
 
 def test_an_application_that_ends_well_is_good(make: Make) -> None:

@@ -74,7 +74,7 @@ READY = words(0x8006)
 
 
 def test_scd4x_example_of_the_data_sheet(board: BoardProcess) -> None:
-    """500 ppm, 25 Cel, 37 %RH (section 3.6.2); altitude 1,950 m (section 3.7.5)."""
+    """500 ppm, 25 Cel, 37 %RH (section 3.6.2); altitude 1,950 m (set_sensor_altitude)."""
     out, log = board.call("measure", "scd4x", [SERIAL, READY, bytes.fromhex("01f4336667a25eb93c")])  # type: ignore[misc]
     assert out == [500, 2500, 3700]
     assert log == ["3f86", "3682", "2427079e09", "21b1", "e4b8", "ec05"]

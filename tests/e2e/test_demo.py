@@ -15,6 +15,9 @@ from trigpoint.verify import CHECKS
 from trigpoint_tools.demo.plan import Plan
 from trigpoint_tools.demo.run import run
 
+# The demo runs once: one process has all of these tests.
+pytestmark = pytest.mark.xdist_group("demo")
+
 SHORT = replace(
     Plan(),
     stations=("EWR", "JFK", "LGA"),

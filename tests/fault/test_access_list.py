@@ -5,8 +5,9 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from itertools import count
+from itertools import count, product
 from pathlib import Path
 
 import paho.mqtt.client as paho
@@ -53,7 +54,7 @@ class User:
     def say(self, topic: str, payload: bytes) -> None:
         """Publish, and leave: Mosquitto 2.0.11 hangs up on who publishes what it may not."""
         with suppress(RuntimeError):
-            self._client.publish(topic, payload, qos=1).wait_for_publish(1)
+            self._client.publish(topic, payload, qos=1).wait_for_publish(0.3)
         self.close()
 
     def close(self) -> None:
@@ -63,18 +64,21 @@ class User:
 
 def test_each_gets_and_says_what_is_its_own(guarded: RunningBroker) -> None:
     heard = {
-        BOARD: {(f"trig/1/{BOARD}/a", b"gateway"), (f"trig/1/{BOARD}/c", b"owner")},
-        OTHER: {(f"trig/1/{OTHER}/a", b"gateway"), (f"trig/1/{OTHER}/c", b"owner")},
+        **{
+            kid: {(f"trig/1/{kid}/a", b"gateway"), (f"trig/1/{kid}/c", b"owner"), (f"trig/1/{kid}/p", b"owner")}
+            for kid in (BOARD, OTHER)
+        },
         "gateway": {(f"trig/1/{BOARD}/s", b"board"), (f"trig/1/{BOARD}/h", b"board")},
-        "owner": {(f"trig/1/{BOARD}/h", b"board")},
+        "owner": {(f"trig/1/{BOARD}/h", b"board"), (f"trig/1/{BOARD}/u", b"board")},
     }
     listeners = {name: User(guarded.port, name) for name in heard}
     for listener in listeners.values():
         listener.hear("trig/#")
-    for name, payload in ((BOARD, b"board"), ("gateway", b"gateway"), ("owner", b"owner")):
-        for kid in (BOARD, OTHER):
-            for kind in "sach":
-                User(guarded.port, name).say(f"trig/1/{kid}/{kind}", payload)
+    own = [f"trig/1/{kid}/{kind}" for kid in (BOARD, OTHER) for kind in "sachup"]
+    topics = [*own, "trig/1", "elsewhere", f"trig/1/{BOARD}", f"trig/1/{BOARD}/s/x"]
+    sayings = product(((BOARD, b"board"), ("gateway", b"gateway"), ("owner", b"owner")), topics)
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda said: User(guarded.port, said[0][0]).say(said[1], said[0][1]), sayings))
     User(guarded.port, BOARD).say(f"trig/1/{BOARD}/s", bytes(4_097))
     deadline = time.monotonic() + 5
     while any(len(listeners[name].got) < len(heard[name]) for name in heard) and time.monotonic() < deadline:

@@ -38,7 +38,7 @@ class Client:
         self.session = 1
         self.sent = []
     async def publish(self, topic, payload):
-        self.sent.append(bytes(payload))
+        self.sent.append(bytes(payload[0:512]))
 
 class Clock:
     def seconds(self):
@@ -60,7 +60,7 @@ def boot():
     if not journal.recover():
         journal.create()
     signer = Signer(key, journal, clock, bytearray(4096))
-    up = Uplink(client, journal, clock, lambda: ACK_KEY, key.kid, 1, bytearray(4096))
+    up = Uplink(client, journal, clock, lambda: ACK_KEY, key.kid, 1)
     up._window._resend_ms = up._idle_ms = 0
 
 def begin():
@@ -79,9 +79,8 @@ def damage(place):
     if not seqs:
         return -1
     seq = seqs[place % len(seqs)]
-    buffer = bytearray(4096)
     try:
-        body = bytes(buffer[: journal.read(seq, buffer)])
+        body = bytes(journal.stored(seq)[0:512])
     except Exception:
         return -1
     for name in os.listdir("/flash/j"):

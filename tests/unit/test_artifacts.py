@@ -9,6 +9,9 @@ from pathlib import Path
 import pytest
 from trigpoint_tools import artifacts
 
+# Built once: one process has all of these tests.
+pytestmark = pytest.mark.xdist_group("forge")
+
 FORGE = artifacts.ROOT / "contracts" / "node_modules" / ".bin" / "forge"
 
 

@@ -12,6 +12,7 @@ import os
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 
 from trigpoint_tools.emulator.flash import device_directory
 from trigpoint_tools.emulator.interpreter import find_micropython
@@ -77,7 +78,6 @@ class Flash:
         return 0
 
 KID = bytes(range(32))
-buffer = bytearray(4096)
 
 def fresh(blocks=32):
     flash = Flash([bytearray(b"\\xff" * 4096) for _ in range(blocks)])
@@ -103,7 +103,8 @@ def body(seq, attempt, size):
     return (b"%d/%d/" % (seq, attempt) * (size // 4 + 1))[:size]
 
 def held(j, seq):
-    return bytes(buffer[: j.read(seq, buffer)])
+    stored = j.stored(seq)
+    return b"".join([bytes(stored[at : at + 512]) for at in range(0, len(stored), 512)])
 '''
 
 # `Truth` is what the world may have seen: a statement goes out once append has returned. `check` compares a journal
@@ -225,14 +226,16 @@ def tried(cuts, torn, steps):
 
 _EVERY = """
 import json
-points = operations(STEPS)
+count = operations(STEPS)
+points = 0
 failed = []
-for cut in range(points):
+for cut in range(FIRST, count, EVERY):
+    points += 1
     cuts = [cut, cut % AGAIN] if AGAIN else [cut]
     why = tried(cuts, TORN, STEPS)
     if why:
         failed.append((cuts, TORN, why))
-print(json.dumps([points, failed]))
+print(json.dumps([count, points, failed]))
 """
 
 WHOLE = -1
@@ -255,14 +258,19 @@ class Outcome:
 
 
 def cut_everywhere(
-    steps: int = 30, torn: Sequence[int] = (WHOLE, 16), again: Sequence[int] = (), timeout: float = 250
+    steps: int = 30,
+    torn: Sequence[int] = (WHOLE, 16),
+    again: Sequence[int] = (),
+    every: int = 1,
+    timeout: float = 250,
 ) -> Outcome:
-    """Cut the power of a run at each of its programs and erases.
+    """Cut the power of a run at each of its programs and erases, or at a part of them.
 
     Args:
         steps: length of the run; 30 steps wrap the journal round and restart it twice.
         torn: where in the operation: after so many bytes, or WHOLE.
         again: for each n, repeat it all with a second cut less than n operations after the first.
+        every: at each n-th operation only; another one of each n for each kind of cut.
         timeout: seconds for each kind.
 
     Raises:
@@ -271,12 +279,11 @@ def cut_everywhere(
     """
     operations = points = 0
     failures: list[str] = []
-    for second in (0, *again):
-        for bytes_done in torn:
-            parameters = f"STEPS, TORN, AGAIN = {steps}, {bytes_done}, {second}\n"
-            operations, found = json.loads(micropython(FLASH + RUN + parameters + _EVERY, timeout=timeout))
-            points += operations
-            failures += [f"cut at {cuts}, torn {torn_}: {why}" for cuts, torn_, why in found]
+    for kind, (second, bytes_done) in enumerate(product((0, *again), torn)):
+        parameters = f"STEPS, TORN, AGAIN, FIRST, EVERY = {steps}, {bytes_done}, {second}, {kind % every}, {every}\n"
+        operations, cut, found = json.loads(micropython(FLASH + RUN + parameters + _EVERY, timeout=timeout))
+        points += cut
+        failures += [f"cut at {cuts}, torn {torn_}: {why}" for cuts, torn_, why in found]
     return Outcome(operations, points, tuple(failures))
 
 

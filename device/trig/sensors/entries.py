@@ -7,7 +7,8 @@ without a default the field must be there.
 from micropython import const
 
 _MAX_PIN = const(48)
-_CHARACTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-:._"
+_PINS = const(("scl", "sda", "pin", "rx", "tx"))
+_CHARACTERS = const("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-:._")
 # The primary units of the SenML registry (RFC 8428 section 12.1, RFC 8798 section 2) that a probe or a meter may have.
 _UNITS = (
     " m kg s A K cd mol Hz rad sr N Pa J W C V F Ohm S Wb T H Cel lm lx Bq Gy Sv kat m2 m3 m/s m/s2 m3/s W/m2 cd/m2 bit"
@@ -142,6 +143,3 @@ def _clash(entry, other):
         if entry.get(field, -1) in taken:
             return field + ": this pin is used by another sensor"
     return None
-
-
-_PINS = ("scl", "sda", "pin", "rx", "tx")

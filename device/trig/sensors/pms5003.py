@@ -13,8 +13,8 @@ from trig.sensors import Sensor, SensorError, prefixed
 
 _BAUD = const(9600)
 _FRAME = const(32)
-_WAKE = b"BM\xe4\0\1\1\x74"
-_SLEEP = b"BM\xe4\0\0\1\x73"
+_WAKE = const(b"BM\xe4\0\1\1\x74")
+_SLEEP = const(b"BM\xe4\0\0\1\x73")
 _FRAME_MS = const(5000)  # it sends every 200 to 2,300 ms
 _POLL_MS = const(50)
 

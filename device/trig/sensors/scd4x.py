@@ -1,6 +1,6 @@
 """Sensirion SCD4x: CO2, temperature and humidity over I2C, in integers.
 
-Source: SCD4x data sheet, version 1.6: commands (table 9), periodic measurement (section 3.6), altitude (3.7.5), low
+Source: SCD4x data sheet, version 1.6: commands (table 9), periodic measurement (section 3.6), altitude (3.7), low
 power (3.9). The part measures by itself, every 30 or 5 seconds, and the newest value is fetched: only so does its
 self-calibration work, which wants to see fresh air once a week. CO2 is a ratio in SenML: 500 ppm is 500 * 10^-6.
 """
@@ -14,12 +14,12 @@ from trig.sensors import Sensor, SensorError, prefixed
 from trig.sensors.sensirion import celsius, crc8, word
 
 _ADDRESS = const(0x62)
-_START = b"\x21\xb1"
-_START_LOW_POWER = b"\x21\xac"
-_STOP = b"\x3f\x86"
-_READY = b"\xe4\xb8"
-_READ = b"\xec\x05"
-_SERIAL = b"\x36\x82"
+_START = const(b"\x21\xb1")
+_START_LOW_POWER = const(b"\x21\xac")
+_STOP = const(b"\x3f\x86")
+_READY = const(b"\xe4\xb8")
+_READ = const(b"\xec\x05")
+_SERIAL = const(b"\x36\x82")
 
 _STOP_MS = const(500)
 _COMMAND_MS = const(2)  # 1 ms at most
@@ -45,7 +45,7 @@ class Scd4x(Sensor):
         self._start_command = _START_LOW_POWER if low_power else _START
         self._period_ms = _PERIOD_LOW_POWER_MS if low_power else _PERIOD_MS
         self.limit_ms = self._period_ms + _START_MS + 2000
-        altitude = bytearray(b"\x24\x27\0\0\0")  # section 3.7.5
+        altitude = bytearray(b"\x24\x27\0\0\0")  # set_sensor_altitude
         altitude[2] = altitude_m >> 8
         altitude[3] = altitude_m & 255
         altitude[4] = crc8(altitude, 2)

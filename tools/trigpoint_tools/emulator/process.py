@@ -12,14 +12,13 @@ from pathlib import Path
 from typing import IO, Any
 
 from trigpoint_tools.emulator.partition import Partition
+from trigpoint_tools.emulator.rom import launcher
 from trigpoint_tools.emulator.terminal import Terminal
 from trigpoint_tools.emulator.wire import INTERRUPT, Kind, RequestReader, WireFormatError
 
-_LAUNCHER = Path(__file__).parent / "hardware" / "launch.py"
-
 # On an ESP32 the hardware's modules are in ROM and cost no heap. Here they are Python: this is what they take, and it
 # is added, so that the board's code has what it would have in a plain `micropython -X heapsize=`.
-_HARDWARE_HEAP = 42 * 1024
+_HARDWARE_HEAP = 34 * 1024
 
 Answer = Callable[[Kind, bytes], Coroutine[Any, Any, bytes | None]]
 
@@ -66,7 +65,7 @@ class BoardProcess:
         ours, theirs = socket.socketpair()
         heap = f"heapsize={self._heap + _HARDWARE_HEAP}"
         image = self._image
-        command: list[str | Path] = [self._micropython, "-X", heap, *(["-i"] if self.terminal else []), _LAUNCHER]
+        command: list[str | Path] = [self._micropython, "-X", heap, *(["-i"] if self.terminal else []), launcher()]
         command += [str(theirs.fileno()), image.path, str(image.start), str(image.size)]
         command.append("prompt" if self.terminal else "exit")
         with theirs:
