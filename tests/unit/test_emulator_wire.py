@@ -13,7 +13,7 @@ from trigpoint.clock import WorldClock
 from trigpoint_tools.emulator import flash
 from trigpoint_tools.emulator.errors import EmulatorError, HardwareError
 from trigpoint_tools.emulator.facts import Facts, Wiring, access_point_of, heap_bytes, wiring_of
-from trigpoint_tools.emulator.nvs import Nvs
+from trigpoint_tools.emulator.nvs import Nvs, StorageFile
 from trigpoint_tools.emulator.pads import Pads
 from trigpoint_tools.emulator.soc import ResetCause, Soc
 from trigpoint_tools.emulator.wifi import ATTEMPT_S, CONNECT_S, AccessPoint, Station, Status
@@ -57,7 +57,7 @@ def soc(directory: Path, now: list[float]) -> Soc:
         clock=WorldClock(1_370_000_000, 1000.0, 60.0),
         real_ns=lambda: int(now[0] * 1e9),
         monotonic=lambda: now[0],
-        nvs=Nvs(directory / "nvs.json"),
+        nvs=Nvs(StorageFile(directory / "nvs.json")),
         station=Station(AccessPoint("home", "secret")),
         pads=Pads(),
     )
@@ -100,7 +100,7 @@ def test_rtc_runs_at_world_speed_over_resets_and_starts_anew_with_power(tmp_path
 
 def test_nvs_keeps_what_was_committed(tmp_path: Path) -> None:
     path = tmp_path / "nvs.json"
-    nvs = Nvs(path)
+    nvs = Nvs(StorageFile(path))
     nvs.set("trig/key", b"\1\2")
     nvs.set("trig/n", -5)
     assert nvs.get_blob("trig/key") == b"\1\2"
@@ -113,7 +113,7 @@ def test_nvs_keeps_what_was_committed(tmp_path: Path) -> None:
     nvs.commit()
     nvs.set("trig/n", 6)
     nvs.erase_key("trig/key")
-    again = Nvs(path)
+    again = Nvs(StorageFile(path))
     assert again.get_blob("trig/key") == b"\1\2"
     assert again.get_i32("trig/n") == -5
     assert path.stat().st_mode & 0o777 == 0o600
@@ -125,8 +125,8 @@ def test_nvs_keeps_what_was_committed(tmp_path: Path) -> None:
     with pytest.raises(HardwareError):
         again.set("trig/big", bytes(1985))
     path.write_text("[1]")
-    with pytest.raises(EmulatorError, match=r"nvs\.json"):
-        Nvs(path)
+    with pytest.raises(EmulatorError, match="NVS is damaged"):
+        Nvs(StorageFile(path))
 
 
 def test_flash_image_files(tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ from trigpoint_tools.demo.plan import Plan
 from trigpoint_tools.emulator import flash
 from trigpoint_tools.emulator.board import EmulatedBoard
 from trigpoint_tools.emulator.errors import EmulatorError
-from trigpoint_tools.emulator.nvs import Nvs
+from trigpoint_tools.emulator.nvs import Nvs, StorageFile
 from trigpoint_tools.emulator.weather import Weather
 from trigpoint_tools.localchain import LocalChain
 
@@ -76,7 +76,7 @@ class DemoBoard:
 
     def stolen_key(self) -> ec.EllipticCurvePrivateKey:
         """Return its private key as whoever holds its flash chip can read it: NVS is not encrypted in stock builds."""
-        secret = Nvs(self.emulated.directory / "nvs.json").get_blob("trig/key")
+        secret = Nvs(StorageFile(self.emulated.directory / "nvs.json")).get_blob("trig/key")
         return ec.derive_private_key(int.from_bytes(secret, "big"), ec.SECP256R1())
 
 

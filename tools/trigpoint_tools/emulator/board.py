@@ -29,7 +29,7 @@ from trigpoint_tools.emulator.facts import (
 from trigpoint_tools.emulator.host import Host, shared_host
 from trigpoint_tools.emulator.interpreter import find_micropython
 from trigpoint_tools.emulator.network import Network
-from trigpoint_tools.emulator.nvs import Nvs
+from trigpoint_tools.emulator.nvs import Nvs, Storage, StorageFile
 from trigpoint_tools.emulator.pads import Pads
 from trigpoint_tools.emulator.partition import Partition
 from trigpoint_tools.emulator.parts.atecc608 import Atecc608
@@ -76,6 +76,7 @@ class EmulatedBoard:
         host: Host,
         *,
         partition: Partition | None = None,
+        nvs: Storage | None = None,
         screen: Callable[[bytes], None] | None = None,
     ) -> None:
         """Take a board's facts and its world.
@@ -87,6 +88,7 @@ class EmulatedBoard:
             weather: what its sensors measure.
             host: what serves it.
             partition: where its file system lies, by default the flash image in the directory.
+            nvs: where its NVS is kept, by default a file in the directory.
             screen: takes what it prints. With one it has a prompt, `type` reaches it, and it never ends by itself.
         """
         self.directory = directory
@@ -111,7 +113,7 @@ class EmulatedBoard:
             clock=clock,
             real_ns=time.time_ns,
             monotonic=time.monotonic,
-            nvs=Nvs(directory / _NVS),
+            nvs=Nvs(nvs or StorageFile(directory / _NVS)),
             station=self.station,
             pads=Pads(
                 buses=soldered.buses(),
@@ -363,7 +365,7 @@ class EmulatedBoard:
                 self._next_boot = self._wakes_at = None
                 terminal = self._terminal(raw)
                 self._process = BoardProcess(
-                    self._micropython, self._heap, self._image, self._answer, self._print, terminal
+                    self._micropython, self._heap, self._image, self._answer, self._print, terminal=terminal
                 )
                 status = await self._process.run(lock.fileno())
                 await self._network.close()

@@ -67,6 +67,7 @@ class Facts:
         password: its key, empty for an open network.
         wiring: the sensors.
         secure_element: the ATECC608, None if there is none.
+        chip: which chip of the family it is.
     """
 
     mac: str
@@ -75,6 +76,7 @@ class Facts:
     password: str
     wiring: tuple[Wiring, ...]
     secure_element: SecureElementWiring | None = None
+    chip: str = "esp32"
 
     def save(self, path: Path) -> None:
         """Write the facts to a file, mode 0600: the Wi-Fi's key is in it."""

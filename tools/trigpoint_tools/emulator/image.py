@@ -71,6 +71,8 @@ def read(flash: bytes | memoryview, chip: Chip) -> Firmware:
     magic, _, version, project, *_ = _DESCRIPTION.unpack_from(flash, application + _DESCRIPTION_AT)
     if magic != _DESCRIPTION_MAGIC:
         raise ImageError("E (61) boot: the application has no description")
+    if not {"nvs", "vfs"} <= partitions.keys():
+        raise ImageError("E (62) boot: no partitions nvs and vfs, as MicroPython has them")
     return Firmware(_text(project), _text(version), partitions)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from typing import Protocol
 
 from trigpoint_tools.emulator.errors import EmulatorError, HardwareError
 
@@ -14,24 +15,53 @@ _MAX_BLOB = 1984  # one page's worth: the largest blob that every version of ESP
 Values = dict[str, int | bytes]
 
 
-class Nvs:
-    """Values under (namespace, key), kept in one file that changes as a whole or not at all.
+class Storage(Protocol):
+    """Where values are kept: one block of bytes that changes as a whole or not at all."""
 
-    A value set but not committed is seen by the running board and forgotten at the next boot. The file holds the
-    board's private key, so its mode is 0600.
+    def load(self) -> bytes | None:
+        """Return what was saved last, None if nothing ever was."""
+
+    def save(self, data: bytes) -> None:
+        """Replace it; HardwareError if there is no room."""
+
+
+class StorageFile:
+    """A file of its own. It holds the board's private key, so its mode is 0600.
 
     Args:
-        path: the file; made at the first commit.
+        path: the file; made when something is first saved.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
+
+    def load(self) -> bytes | None:
+        """Return the file's content, None if there is no file."""
+        return self._path.read_bytes() if self._path.exists() else None
+
+    def save(self, data: bytes) -> None:
+        """Replace the file."""
+        write_atomically(self._path, data)
+
+
+class Nvs:
+    """Values under (namespace, key).
+
+    A value set but not committed is seen by the running board and forgotten at the next boot.
+
+    Args:
+        storage: where they are kept.
+    """
+
+    def __init__(self, storage: Storage) -> None:
+        self._storage = storage
         self._values: Values = {}
         self.power_on()
 
     def power_on(self) -> None:
         """Forget what was not committed."""
-        self._values = _decode(self._path) if self._path.exists() else {}
+        stored = self._storage.load()
+        self._values = {} if stored is None else _decode(stored)
 
     def get_i32(self, key: str) -> int:
         """Return an integer; HardwareError if there is none."""
@@ -61,7 +91,7 @@ class Nvs:
 
     def commit(self) -> None:
         """Write all values to disk, at once."""
-        write_atomically(self._path, _encode(self._values))
+        self._storage.save(_encode(self._values))
 
 
 def _encode(values: Values) -> bytes:
@@ -69,13 +99,13 @@ def _encode(values: Values) -> bytes:
     return json.dumps(stored, indent=1).encode()
 
 
-def _decode(path: Path) -> Values:
+def _decode(data: bytes) -> Values:
     try:
-        stored = json.loads(path.read_text())
+        stored = json.loads(data)
         return {key: bytes.fromhex(value) if isinstance(value, str) else int(value) for key, value in stored.items()}
     except (ValueError, AttributeError, TypeError):
         raise EmulatorError(
-            f"{path} is not an NVS file; remove the board's directory and make the board anew"
+            "the board's NVS is damaged: remove its directory and make it anew, or erase its flash"
         ) from None
 
 

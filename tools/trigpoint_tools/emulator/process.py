@@ -42,6 +42,7 @@ class BoardProcess:
         image: Partition,
         answer: Answer,
         output: Callable[[bytes], None],
+        *,
         terminal: Terminal | None = None,
     ) -> None:
         self._micropython = micropython
@@ -94,7 +95,7 @@ class BoardProcess:
     @property
     def heeds_interrupts(self) -> bool:
         """Whether Ctrl-C is to interrupt its code, which `micropython.kbd_intr(-1)` switches off."""
-        # The Unix port then leaves the signal to the system, which /proc shows; elsewhere one must assume that it heeds.
+        # The Unix port then leaves the signal to the system, which /proc shows; elsewhere it has to be assumed.
         try:
             status = Path(f"/proc/{self.pid}/status").read_text()
         except OSError:

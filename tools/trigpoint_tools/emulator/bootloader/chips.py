@@ -95,15 +95,51 @@ def _spi(base: int, user2: int, miso_length: int, data: int) -> SpiRegisters:
 
 
 _CHIPS = (
-    Chip("esp32", "ESP32", 0, False, 0x00F01D83, _spi(0x3FF42000, 0x24, 0x2C, 0x80), 0x1000, "ets Jul 29 2019 12:21:46",
-         _esp32_fuses),
-    Chip("esp32s3", "ESP32-S3", 9, True, 0x00000009, _spi(0x60002000, 0x20, 0x28, 0x58), 0, "ESP-ROM:esp32s3-20210327",
-         _block1_fuses(0x60007044, revision={3: 2 << 18, 5: 0})),
-    Chip("esp32c3", "ESP32-C3", 5, True, 0x1B31506F, _spi(0x60002000, 0x20, 0x28, 0x58), 0, "ESP-ROM:esp32c3-api1-20210207",
-         _block1_fuses(0x60008844, revision={3: 4 << 18, 5: 0})),
-    Chip("esp32c6", "ESP32-C6", 13, True, 0x2CE0806F, _spi(0x60003000, 0x20, 0x28, 0x58), 0, "ESP-ROM:esp32c6-20220919",
-         _block1_fuses(0x600B0844, revision={3: 1 << 18, 4: 1})),
-)  # fmt: skip
+    Chip(
+        "esp32",
+        "ESP32",
+        image_id=0,
+        security_info=False,
+        magic=0x00F01D83,
+        spi=_spi(0x3FF42000, 0x24, 0x2C, 0x80),
+        bootloader_offset=0x1000,
+        banner="ets Jul 29 2019 12:21:46",
+        fuses=_esp32_fuses,
+    ),
+    Chip(
+        "esp32s3",
+        "ESP32-S3",
+        image_id=9,
+        security_info=True,
+        magic=0x00000009,
+        spi=_spi(0x60002000, 0x20, 0x28, 0x58),
+        bootloader_offset=0,
+        banner="ESP-ROM:esp32s3-20210327",
+        fuses=_block1_fuses(0x60007044, revision={3: 2 << 18, 5: 0}),
+    ),
+    Chip(
+        "esp32c3",
+        "ESP32-C3",
+        image_id=5,
+        security_info=True,
+        magic=0x1B31506F,
+        spi=_spi(0x60002000, 0x20, 0x28, 0x58),
+        bootloader_offset=0,
+        banner="ESP-ROM:esp32c3-api1-20210207",
+        fuses=_block1_fuses(0x60008844, revision={3: 4 << 18, 5: 0}),
+    ),
+    Chip(
+        "esp32c6",
+        "ESP32-C6",
+        image_id=13,
+        security_info=True,
+        magic=0x2CE0806F,
+        spi=_spi(0x60003000, 0x20, 0x28, 0x58),
+        bootloader_offset=0,
+        banner="ESP-ROM:esp32c6-20220919",
+        fuses=_block1_fuses(0x600B0844, revision={3: 1 << 18, 4: 1}),
+    ),
+)
 
 CHIPS: Mapping[str, Chip] = MappingProxyType({chip.name: chip for chip in _CHIPS})
 """The chips that can be emulated, by name."""
