@@ -16,6 +16,7 @@ from typing import IO, Any
 from trigpoint.clock import WorldClock
 
 from trigpoint_tools.emulator import flash
+from trigpoint_tools.emulator.bootloader.chips import CHIPS
 from trigpoint_tools.emulator.console import Console
 from trigpoint_tools.emulator.errors import BoardError, EmulatorError, HardwareError
 from trigpoint_tools.emulator.facts import (
@@ -51,6 +52,7 @@ _SECURE_ELEMENT = "atecc608.json"
 _MAX_OUTPUT = 1 << 20
 _NOT_RESOLVED = -202  # what the ESP32's getaddrinfo raises when there is no network or no such name
 _ESPRESSIF = bytes.fromhex("240ac4")
+_WATCHDOG_BITES = "\r\nE task_wdt: Task watchdog got triggered.\r\nRebooting...\r\n"
 
 
 class EmulatedBoard:
@@ -76,6 +78,7 @@ class EmulatedBoard:
         host: Host,
         *,
         partition: Partition | None = None,
+        rom: Partition | None = None,
         nvs: Storage | None = None,
         screen: Callable[[bytes], None] | None = None,
     ) -> None:
@@ -88,11 +91,14 @@ class EmulatedBoard:
             weather: what its sensors measure.
             host: what serves it.
             partition: where its file system lies, by default the flash image in the directory.
+            rom: where its ROMFS lies, by default nowhere.
             nvs: where its NVS is kept, by default a file in the directory.
             screen: takes what it prints. With one it has a prompt, `type` reaches it, and it never ends by itself.
         """
         self.directory = directory
         self._screen = screen
+        self._chip = CHIPS[facts.chip]
+        self._rom = rom
         self.mac = bytes.fromhex(facts.mac)
         self._micropython = find_micropython()
         self._image = partition or Partition(directory / _IMAGE, 0, flash.BLOCK_SIZE * flash.BLOCKS)
@@ -319,6 +325,12 @@ class EmulatedBoard:
         if self._life is not None:
             await self._cut(self._life)
 
+    @property
+    def prompt_is_raw(self) -> bool:
+        """Whether it has a prompt and that is the raw one, where programs of the host speak to it."""
+        terminal = None if self._process is None else self._process.terminal
+        return terminal is not None and terminal.raw
+
     def type(self, data: bytes) -> None:
         """Type on its keyboard, if it has a prompt. In the emulator's event loop."""
         if self._process is not None and self._process.terminal is not None:
@@ -365,23 +377,45 @@ class EmulatedBoard:
                 self._next_boot = self._wakes_at = None
                 terminal = self._terminal(raw)
                 self._process = BoardProcess(
-                    self._micropython, self._heap, self._image, self._answer, self._print, terminal=terminal
+                    self._micropython,
+                    self._heap,
+                    self._image,
+                    self._answer,
+                    self._print,
+                    terminal=terminal,
+                    rom=self._rom,
+                    machine=self._machine if terminal else "",
                 )
                 status = await self._process.run(lock.fileno())
                 await self._network.close()
                 self._soc.power.ended(time.monotonic())
                 raw = False
-                if terminal is not None and self._next_boot is None and not self._once:
+                if terminal is not None and self._next_boot in (None, ResetCause.SOFT) and not self._once:
                     raw = terminal.raw
                     self._print(SOFT_REBOOT)
                     self._soc.reset(ResetCause.SOFT, "" if raw else None)
                     continue
                 if self._next_boot is None or self._once or (self._wakes_at is not None and not await self._sleep()):
                     return status
+                if terminal is not None:
+                    self._print(self._boot_message(self._next_boot))
                 self._soc.reset(self._next_boot)
 
     def _terminal(self, raw: bool) -> Terminal | None:
-        return None if self._screen is None else Terminal(self._print, self._interrupt, self._heeds_interrupts, raw=raw)
+        if self._screen is None:
+            return None
+        return Terminal(self._print, self._interrupt, self._heeds_interrupts, raw=raw, board=self._machine)
+
+    @property
+    def _machine(self) -> str:
+        return f"Emulated {self._chip.title} module with {self._chip.title}"
+
+    def _boot_message(self, cause: ResetCause) -> bytes:
+        words = self._chip.words
+        text = words.message(words.deep_sleep if cause is ResetCause.DEEP_SLEEP else words.software, words.flash)
+        if cause is ResetCause.WATCHDOG:
+            text = _WATCHDOG_BITES + text
+        return text.encode()
 
     def _heeds_interrupts(self) -> bool:
         return self._process is not None and self._process.heeds_interrupts

@@ -22,7 +22,12 @@ _HEADER = struct.Struct("<BBBBIBBBBHBHHB3xB")
 _DESCRIPTION_AT = 32
 _DESCRIPTION = struct.Struct("<II8x32s32s16s16s32s32s80x")
 _DESCRIPTION_MAGIC = 0xABCD5432
-_MEBIBYTE = 1 << 20
+_FOUR_MEBIBYTES = 2 << 4
+_LEAST_APPLICATION = 4096
+_FACTORY = 0x10000
+_ROMFS = 0x1E0000
+_FILES = 0x200000
+_FILES_SUBTYPE = 0x81  # ESP-IDF's number for FAT, as which MicroPython declares its own
 
 
 class ImageError(Exception):
@@ -63,7 +68,7 @@ def read(flash: bytes | memoryview, chip: Chip) -> Firmware:
     """
     _check_header(flash, chip.bootloader_offset, chip)
     partitions = _table(flash)
-    applications = [entry for entry in partitions.values() if entry.type == 0]
+    applications = [entry for entry in partitions.values() if entry.type == 0 and entry.size >= _LEAST_APPLICATION]
     if not applications:
         raise ImageError("E (53) boot: No bootable app partitions in the partition table")
     application = applications[0].offset
@@ -71,9 +76,23 @@ def read(flash: bytes | memoryview, chip: Chip) -> Firmware:
     magic, _, version, project, *_ = _DESCRIPTION.unpack_from(flash, application + _DESCRIPTION_AT)
     if magic != _DESCRIPTION_MAGIC:
         raise ImageError("E (61) boot: the application has no description")
+    if _text(project) != "micropython":
+        raise ImageError(f"E (62) boot: the application is {_text(project)!r}; the emulator runs MicroPython alone")
+    return Firmware(_text(project), _text(version), _with_files(partitions, len(flash)))
+
+
+def _with_files(partitions: dict[str, Entry], size: int) -> dict[str, Entry]:
+    """Return the partitions with one for files: where the table has none, MicroPython takes what lies behind it all.
+
+    Source: boardctrl_startup in MicroPython's ports/esp32/main.c.
+    """
+    if "vfs" not in partitions:
+        end = max(entry.offset + entry.size for entry in partitions.values())
+        if end < size:
+            partitions = {**partitions, "vfs": Entry("vfs", 1, _FILES_SUBTYPE, end, size - end)}
     if not {"nvs", "vfs"} <= partitions.keys():
-        raise ImageError("E (62) boot: no partitions nvs and vfs, as MicroPython has them")
-    return Firmware(_text(project), _text(version), partitions)
+        raise ImageError("E (63) boot: no room for partitions nvs and vfs, which MicroPython needs")
+    return partitions
 
 
 def _check_header(flash: bytes | memoryview, at: int, chip: Chip) -> None:
@@ -102,47 +121,42 @@ def _table(flash: bytes | memoryview) -> dict[str, Entry]:
     return entries
 
 
-def build(chip: Chip, size: int, *, version: str = "v1.29.0") -> bytes:
+def build(chip: Chip, *, version: str = "v1.29.0") -> bytes:
     """Return a firmware file that stands for MicroPython's: headers that esptool and this emulator know, no code.
 
-    Its partitions are those of MicroPython's ports/esp32/partitions-4MiB-romfs.csv, and what is left is for files. It
-    begins, like MicroPython's files, at the bootloader's offset.
+    Its partitions are those of MicroPython's ports/esp32/partitions-4MiB-romfs.csv. It begins, like MicroPython's
+    files, at the bootloader's offset.
 
     Args:
         chip: which chip it is for.
-        size: bytes of flash, at least 4 MiB.
         version: which MicroPython it says it is.
     """
     layout = (
         ("nvs", 1, 0x02, 0x9000, 0x6000),
         ("phy_init", 1, 0x01, 0xF000, 0x1000),
-        ("factory", 0, 0x00, 0x10000, 0x1D0000),
-        ("romfs", 1, 0x8F, 0x1E0000, 0x20000),
-        ("vfs", 1, 0x81, 0x200000, size - 2 * _MEBIBYTE),
+        ("factory", 0, 0x00, _FACTORY, _ROMFS - _FACTORY),
+        ("romfs", 1, 0x8F, _ROMFS, _FILES - _ROMFS),
     )
     table = b"".join(
         _ENTRY.pack(_ENTRY_MAGIC, kind, subtype, offset, length, name.encode(), 0)
         for name, kind, subtype, offset, length in layout
     )
     table += struct.pack("<H14x", _MD5_MAGIC).replace(b"\0", b"\xff") + _md5(table)
-    flash = bytearray(b"\xff" * 0x12000)
+    flash = bytearray(b"\xff" * _FACTORY)
     code = _image(chip, b"bootloader")
     flash[chip.bootloader_offset : chip.bootloader_offset + len(code)] = code
     flash[TABLE : TABLE + len(table)] = table
     description = _DESCRIPTION.pack(
         _DESCRIPTION_MAGIC, 0, version.encode(), b"micropython", b"12:00:00", b"Jan  1 2026", b"v5.5", bytes(32)
     )
-    application = _image(chip, description)
-    flash[0x10000 : 0x10000 + len(application)] = application
-    return bytes(flash[chip.bootloader_offset :])
+    return bytes(flash[chip.bootloader_offset :]) + _image(chip, description)
 
 
 def _image(chip: Chip, content: bytes) -> bytes:
     """Return an image of one segment, with checksum and digest."""
     content += bytes(-len(content) % 4)
-    sizes = {4: 2, 8: 3, 16: 4}
     header = _HEADER.pack(
-        _IMAGE_MAGIC, 1, 2, sizes[4] << 4, 0x40080400, 0xEE, 0, 0, 0, chip.image_id, 0, 0, 0xFFFF, 0, 1
+        _IMAGE_MAGIC, 1, 2, _FOUR_MEBIBYTES, 0x40080400, 0xEE, 0, 0, 0, chip.image_id, 0, 0, 0xFFFF, 0, 1
     )
     body = header + struct.pack("<II", 0x3F400020, len(content)) + content
     body += bytes(15 - len(body) % 16)

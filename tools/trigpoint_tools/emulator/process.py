@@ -20,6 +20,11 @@ from trigpoint_tools.emulator.wire import INTERRUPT, Kind, RequestReader, WireFo
 # is added, so that the board's code has what it would have in a plain `micropython -X heapsize=`.
 _HARDWARE_HEAP = 34 * 1024
 
+# What the ROMFS partition's driver takes, and what names the board in place of the PC. The partition's content comes on
+# top: on a chip it is in flash, in the processor's address space.
+_ROM_HEAP = 3 * 1024
+_IDENTITY_HEAP = 4 * 1024
+
 Answer = Callable[[Kind, bytes], Coroutine[Any, Any, bytes | None]]
 
 
@@ -33,6 +38,8 @@ class BoardProcess:
         answer: makes the reply to a request; None for no reply.
         output: takes what the board prints.
         terminal: with one it goes on to its prompt after main.py; it prints there instead.
+        rom: where its ROMFS partition is, None if it has none.
+        machine: the board's name, as os.uname() has it; "" for that of the Unix port.
     """
 
     def __init__(
@@ -44,8 +51,12 @@ class BoardProcess:
         output: Callable[[bytes], None],
         *,
         terminal: Terminal | None = None,
+        rom: Partition | None = None,
+        machine: str = "",
     ) -> None:
         self._micropython = micropython
+        self._rom = rom
+        self._machine = machine
         self._heap = heap
         self._image = image
         self._answer = answer
@@ -64,11 +75,18 @@ class BoardProcess:
             lock: file descriptor that the process is to keep open as long as it lives.
         """
         ours, theirs = socket.socketpair()
-        heap = f"heapsize={self._heap + _HARDWARE_HEAP}"
+        size = self._heap + _HARDWARE_HEAP
+        if self._rom is not None:
+            size += self._rom.size + _ROM_HEAP
+        if self._machine:
+            size += _IDENTITY_HEAP
+        heap = f"heapsize={size}"
         image = self._image
         command: list[str | Path] = [self._micropython, "-X", heap, *(["-i"] if self.terminal else []), launcher()]
         command += [str(theirs.fileno()), image.path, str(image.start), str(image.size)]
-        command.append("prompt" if self.terminal else "exit")
+        command += ["prompt" if self.terminal else "exit", self._machine]
+        if self._rom is not None:
+            command += [str(self._rom.start), str(self._rom.size)]
         with theirs:
             self._process = subprocess.Popen(
                 command,

@@ -65,7 +65,7 @@ def make_directory(
     create(directory / _FLASH, flash_size)
     if not blank:
         flash = FlashChip(directory / _FLASH)
-        flash.program(CHIPS[chip].bootloader_offset, build(CHIPS[chip], flash_size))
+        flash.program(CHIPS[chip].bootloader_offset, build(CHIPS[chip]))
         flash.close()
     ssid, password = access_point_of(config)
     facts = Facts(
@@ -130,7 +130,9 @@ class SerialCable:
         self._pty.send(data)
 
     def _make(self, firmware: Firmware) -> EmulatedBoard:
-        files, nvs = firmware.partitions["vfs"], firmware.partitions["nvs"]
+        files, nvs, rom = (firmware.partitions.get(name) for name in ("vfs", "nvs", "romfs"))
+        assert files is not None
+        assert nvs is not None
         return EmulatedBoard(
             self._directory,
             self._facts,
@@ -138,6 +140,7 @@ class SerialCable:
             self._weather,
             self._host,
             partition=Partition(self._directory / _FLASH, files.offset, files.size),
+            rom=Partition(self._directory / _FLASH, rom.offset, rom.size) if rom is not None else None,
             nvs=NvsPartition(self._flash, nvs.offset, nvs.size),
             screen=self._send,
         )

@@ -11,6 +11,8 @@ board, and are made good here:
 - Code that came by raw paste runs with the signals off, so what came and went has to be watched.
 - At a soft reset (Ctrl-D) the process ends. A board says "MPY: soft reboot", starts again, and stays in the raw mode if
   it was in it, without main.py.
+
+And the banner names the board, where the Unix port names the compiler that it was built with.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import re
 import termios
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,12 +28,16 @@ from dataclasses import dataclass
 SOFT_REBOOT = b"MPY: soft reboot\r\n"
 RAW_BANNER = b"raw REPL; CTRL-B to exit\r\n>"
 
-_PASTE_ACCEPTED = b"R\x01"
+_PASTE_ACCEPTED = b"R\x01\x80\x00\x01"
 _TAIL = 64
-_BANNER = b"MicroPython "
-_FRIENDLY = b"\r\n>>> "
+_BANNER = re.compile(
+    rb'(MicroPython [^\r\n]{0,60}; )[^\r\n]{0,60}(\r\n(?:Type "help\(\)" for|Use Ctrl-D to)[^\r\n]{0,60}\r\n)(?=>>> )'
+)
+_BEGUN_BANNER = re.compile(rb"MicroPython [^>]{0,200}>{0,3}\Z")
+_PROMPT = b"\n>>> "
 _CTRL_C = b"\x03"
 _PATIENCE_S = 0.15
+_BANNER_S = 0.05
 _AT_ONCE = 65536
 
 
@@ -38,37 +45,79 @@ _AT_ONCE = 65536
 class PromptWatch:
     """Follows the raw prompt from what passes by.
 
+    What a program prints can look like a prompt; so each change of mode counts only after the key that asks for it.
+
     Attributes:
         raw: whether the prompt is the raw one.
         pasted: whether code that came by raw paste is running.
+        prompts: how many prompts, of either kind, have come up.
     """
 
     raw: bool = False
     pasted: bool = False
+    prompts: int = 0
+    _asked: bool = False  # for the other prompt
     _pasting: bool = False
     _tail: bytes = b""
 
     def typed(self, data: bytes) -> None:
         """Take what goes to the board."""
-        if self._pasting and b"\x04" in data:
-            self._pasting, self.pasted = False, True
-        elif not self.raw and b"\x01" in data:
-            self._tail = b""
+        if self._pasting:
+            if b"\x04" in data:
+                self._pasting, self.pasted = False, True
+        elif (b"\x02" if self.raw else b"\x01") in data:
+            self._asked = True
 
     def printed(self, data: bytes) -> None:
         """Take what the board prints."""
         seen = self._tail + data
-        if RAW_BANNER in seen:
-            self.raw = True
-            seen = seen[seen.rindex(RAW_BANNER) + len(RAW_BANNER) :]
-        if b"\r\n>>> " in seen or b"\n>>> " in seen:
-            self.raw = self.pasted = self._pasting = False
-        if self.raw and not self.pasted and seen.endswith(_PASTE_ACCEPTED + b"\x80\x00\x01"):
+        raw_at, friendly_at = seen.rfind(RAW_BANNER), seen.rfind(_PROMPT)
+        if raw_at > friendly_at and self._asked and not self.raw:
+            self._now(True)
+            seen = seen[raw_at + len(RAW_BANNER) :]
+        elif friendly_at >= 0 and (not self.raw or self._asked):
+            self._now(False)
+            seen = seen[friendly_at + len(_PROMPT) :]
+        elif self.raw and not self.pasted and seen.endswith(_PASTE_ACCEPTED):
             self._pasting = True
-        # stdout, EOT, stderr, EOT, prompt
-        if self.pasted and seen.endswith(b"\x04>"):
+        elif self.raw and seen.endswith(b"\x04>"):  # stdout, EOT, stderr, EOT, prompt
             self.pasted = False
+            self.prompts += 1
         self._tail = seen[-_TAIL:]
+
+    def _now(self, raw: bool) -> None:
+        if raw != self.raw:
+            self._asked = False
+        self.raw = raw
+        self.pasted = self._pasting = False
+        self.prompts += 1
+
+
+@dataclass
+class Banner:
+    """Puts the board's name into the banner that the friendly prompt begins with.
+
+    Attributes:
+        board: the name.
+        kept: the end of what was printed, which may be the beginning of a banner.
+    """
+
+    board: bytes
+    kept: bytes = b""
+
+    def pass_on(self, data: bytes) -> bytes:
+        """Take what is printed; return what of it can be shown already."""
+        seen = self.kept + data
+        whole = list(_BANNER.finditer(seen))
+        begun = _BEGUN_BANNER.search(seen, whole[-1].end() if whole else 0)
+        at = begun.start() if begun else len(seen)
+        shown, self.kept = seen[:at], seen[at:]
+        return _BANNER.sub(lambda found: found[1] + self.board + found[2], shown + b">>> ")[:-4] if whole else shown
+
+    def flush(self) -> bytes:
+        """Return what was kept: it was no banner."""
+        kept, self.kept = self.kept, b""
+        return kept
 
 
 @dataclass
@@ -86,16 +135,19 @@ class _Hidden:
     def pass_on(self, data: bytes) -> tuple[bytes, bytes]:
         """Take what is printed; return what of it is to be shown, and what is to be typed."""
         self._seen += data
-        if not self._asked:
-            if not self._seen.endswith(_FRIENDLY):
+        if self._asked:
+            if not self._seen.endswith(RAW_BANNER):
                 return b"", b""
-            shown = self._seen[: self._seen.rindex(_BANNER)]
-            self._asked, self._seen = True, b""
+            self.over = True
+            return RAW_BANNER, b""
+        banner = _BANNER.search(self._seen)
+        if banner and self._seen.endswith(b">>> "):
+            shown, self._seen, self._asked = self._seen[: banner.start()].removesuffix(b"\r\n"), b"", True
             return shown, b"\x01"
-        if not self._seen.endswith(RAW_BANNER):
-            return b"", b""
-        self.over = True
-        return RAW_BANNER, b""
+        begun = _BEGUN_BANNER.search(self._seen)
+        at = begun.start() if begun else len(self._seen)
+        shown, self._seen = self._seen[:at], self._seen[at:]
+        return shown, b""
 
 
 class Terminal:
@@ -106,6 +158,7 @@ class Terminal:
         interrupt: raises KeyboardInterrupt where the board's code waits; with True at once, wherever it is.
         heeds: returns whether Ctrl-C is more than a byte to what runs.
         raw: whether the board is to come up with its raw prompt, as after a soft reset from there.
+        board: what the banner calls the board.
     """
 
     def __init__(
@@ -115,12 +168,16 @@ class Terminal:
         heeds: Callable[[], bool],
         *,
         raw: bool,
+        board: str,
     ) -> None:
         self._output = output
         self._heeds = heeds
         self._hidden = _Hidden() if raw else None
         self._interrupt = interrupt
         self._watch = PromptWatch()
+        self._banner = Banner(board.encode())
+        self._flushes: asyncio.TimerHandle | None = None
+        self._over = False
         self._master, self.slave = _open()
         self._keys: asyncio.WriteTransport | None = None
         self._early = b""
@@ -146,7 +203,9 @@ class Terminal:
             while data := await printed.read(_AT_ONCE):
                 self._watch.printed(data)
                 self._show(data)
+        self._over = True
         self._keys.close()
+        self._flush()
 
     def type(self, data: bytes) -> None:
         """Take what the host sent. A Ctrl-C interrupts what runs; at the prompt it is a key like others."""
@@ -155,7 +214,7 @@ class Terminal:
             self._type(keys)
             if self._runs() and self._heeds():
                 self._interrupt(False)
-                asyncio.get_running_loop().call_later(_PATIENCE_S, self._insist)
+                asyncio.get_running_loop().call_later(_PATIENCE_S, self._insist, self._watch.prompts)
             else:
                 self._type(_CTRL_C)
         self._type(after)
@@ -166,7 +225,15 @@ class Terminal:
             if self._hidden.over:
                 self._hidden = None
             self._type(keys)
-        if data:
+        if self._flushes is not None:
+            self._flushes.cancel()
+        if data := self._banner.pass_on(data):
+            self._output(data)
+        if self._banner.kept:
+            self._flushes = asyncio.get_running_loop().call_later(_BANNER_S, self._flush)
+
+    def _flush(self) -> None:
+        if data := self._banner.flush():
             self._output(data)
 
     def _type(self, data: bytes) -> None:
@@ -181,12 +248,15 @@ class Terminal:
     def _runs(self) -> bool:
         if self._keys is None:
             return True
+        if self._over:
+            return False
         with contextlib.suppress(termios.error, OSError):
             return self._watch.pasted or bool(termios.tcgetattr(self._master)[3] & termios.ISIG)
         return False
 
-    def _insist(self) -> None:
-        if self._runs():
+    def _insist(self, prompts: int) -> None:
+        # After a prompt it is other code that runs now, which nobody wanted interrupted.
+        if self._watch.prompts == prompts and self._runs():
             self._interrupt(True)
 
 

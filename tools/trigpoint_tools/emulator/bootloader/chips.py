@@ -29,6 +29,33 @@ class SpiRegisters:
 
 
 @dataclass(frozen=True)
+class BootWords:
+    """How a chip's ROM words its boot message (ESP-IDF, esp_rom/include/*/rom/rtc.h; strapping pins as on most boards).
+
+    Attributes:
+        banner: the first line.
+        power_on: reset by power or the EN pin.
+        software: reset by the chip's own software, machine.reset() and the task watchdog among it.
+        deep_sleep: end of deep sleep.
+        watchdog: reset by the watchdog that the ROM sets itself: it found nothing to start.
+        flash: boot mode with GPIO0 high.
+        download: boot mode with GPIO0 low.
+    """
+
+    banner: str
+    power_on: str
+    software: str
+    deep_sleep: str
+    watchdog: str
+    flash: str
+    download: str
+
+    def message(self, cause: str, mode: str) -> str:
+        """Return the boot message, several lines, from two of the attributes."""
+        return f"{self.banner}\r\n\r\nrst:{cause},boot:{mode}\r\n"
+
+
+@dataclass(frozen=True)
 class Chip:
     """One chip.
 
@@ -40,7 +67,7 @@ class Chip:
         magic: the word at 0x40001000, by which esptool knows a chip without security info.
         spi: its flash controller.
         bootloader_offset: where in flash the second stage bootloader lies.
-        banner: first line of its boot message.
+        words: its boot message.
         fuses: from a MAC address (six bytes) the words that esptool reads: address to value.
     """
 
@@ -51,7 +78,7 @@ class Chip:
     magic: int
     spi: SpiRegisters
     bootloader_offset: int
-    banner: str
+    words: BootWords
     fuses: Callable[[bytes], Mapping[int, int]]
 
 
@@ -94,6 +121,19 @@ def _spi(base: int, user2: int, miso_length: int, data: int) -> SpiRegisters:
     return SpiRegisters(base, base + user2, base + miso_length, base + data)
 
 
+def _words(rom: str, *, flash: str, download: str) -> BootWords:
+    """Return the words of the chips that came after the ESP32."""
+    return BootWords(
+        banner=f"ESP-ROM:{rom}",
+        power_on="0x1 (POWERON)",
+        software="0xc (RTC_SW_CPU_RST)",
+        deep_sleep="0x5 (DSLEEP)",
+        watchdog="0x10 (RTCWDT_RTC_RST)",
+        flash=flash,
+        download=download,
+    )
+
+
 _CHIPS = (
     Chip(
         "esp32",
@@ -103,7 +143,15 @@ _CHIPS = (
         magic=0x00F01D83,
         spi=_spi(0x3FF42000, 0x24, 0x2C, 0x80),
         bootloader_offset=0x1000,
-        banner="ets Jul 29 2019 12:21:46",
+        words=BootWords(
+            banner="ets Jul 29 2019 12:21:46",
+            power_on="0x1 (POWERON_RESET)",
+            software="0xc (SW_CPU_RESET)",
+            deep_sleep="0x5 (DEEPSLEEP_RESET)",
+            watchdog="0x10 (RTCWDT_RTC_RESET)",
+            flash="0x13 (SPI_FAST_FLASH_BOOT)",
+            download="0x3 (DOWNLOAD_BOOT(UART0/UART1/SDIO_REI_REO_V2))",
+        ),
         fuses=_esp32_fuses,
     ),
     Chip(
@@ -114,7 +162,7 @@ _CHIPS = (
         magic=0x00000009,
         spi=_spi(0x60002000, 0x20, 0x28, 0x58),
         bootloader_offset=0,
-        banner="ESP-ROM:esp32s3-20210327",
+        words=_words("esp32s3-20210327", flash="0x8 (SPI_FAST_FLASH_BOOT)", download="0x0 (DOWNLOAD(USB/UART0))"),
         fuses=_block1_fuses(0x60007044, revision={3: 2 << 18, 5: 0}),
     ),
     Chip(
@@ -125,7 +173,9 @@ _CHIPS = (
         magic=0x1B31506F,
         spi=_spi(0x60002000, 0x20, 0x28, 0x58),
         bootloader_offset=0,
-        banner="ESP-ROM:esp32c3-api1-20210207",
+        words=_words(
+            "esp32c3-api1-20210207", flash="0xc (SPI_FAST_FLASH_BOOT)", download="0x4 (DOWNLOAD(USB/UART0/1))"
+        ),
         fuses=_block1_fuses(0x60008844, revision={3: 4 << 18, 5: 0}),
     ),
     Chip(
@@ -136,7 +186,9 @@ _CHIPS = (
         magic=0x2CE0806F,
         spi=_spi(0x60003000, 0x20, 0x28, 0x58),
         bootloader_offset=0,
-        banner="ESP-ROM:esp32c6-20220919",
+        words=_words(
+            "esp32c6-20220919", flash="0xc (SPI_FAST_FLASH_BOOT)", download="0x4 (DOWNLOAD(USB/UART0/SDIO_REI_FEO))"
+        ),
         fuses=_block1_fuses(0x600B0844, revision={3: 1 << 18, 4: 1}),
     ),
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import mmap
 from pathlib import Path
 
@@ -16,20 +17,30 @@ _WINBOND_Q = 0x40EF  # manufacturer 0xEF, memory type 0x40 (data sheet W25Q32JV,
 class FlashChip:
     """The chip whose content is the file at `path`. Its size is the file's: 1, 2, 4, 8 or 16 MiB.
 
-    All of it is written at once to the file, so that a program that is killed leaves what a board would have.
+    All of it is written at once to the file, so that a program that is killed leaves what a board would have. One
+    program at a time can have it.
 
     Raises:
-        EmulatorError: there is no such file, or its size is no chip's.
+        EmulatorError: there is no such file, its size is no chip's, or another program has it.
     """
 
     def __init__(self, path: Path) -> None:
         try:
-            with path.open("r+b") as file:
-                self._cells = mmap.mmap(file.fileno(), 0)
-        except (OSError, ValueError) as error:
-            raise EmulatorError(f"cannot open the flash image {path}: {error}; make one with --new") from error
-        if len(self._cells) not in _SIZES:
-            raise EmulatorError(f"{path} has {len(self._cells)} bytes; a flash chip has 1, 2, 4, 8 or 16 MiB")
+            self._file = path.open("r+b")
+        except OSError as error:
+            raise EmulatorError(f"cannot open the flash image {path}: {error.strerror}") from error
+        try:
+            size = path.stat().st_size
+            if size not in _SIZES:
+                raise EmulatorError(f"{path} has {size:,} bytes; a flash chip has 1, 2, 4, 8 or 16 MiB")
+            try:
+                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                raise EmulatorError(f"{path} is in use by another program; stop that first") from None
+            self._cells = mmap.mmap(self._file.fileno(), 0)
+        except EmulatorError:
+            self._file.close()
+            raise
 
     @property
     def size(self) -> int:
@@ -80,6 +91,7 @@ class FlashChip:
     def close(self) -> None:
         """Let go of the file."""
         self._cells.close()
+        self._file.close()
 
 
 def create(path: Path, size: int = 4 << 20) -> None:

@@ -33,12 +33,12 @@ _SYNC_VALUE = 0x20120707
 _SYNC_REPLIES = 8
 _SLOW_READ = 64
 _RAM = 512 * 1024
-_MOST_IN_FLIGHT = 1024
+_MOST_IN_FLIGHT = 256 * 1024  # bytes: 64 sectors, esptool's own window
 
 
 @dataclass
 class _Read:
-    """A READ_FLASH under way: what is still to be sent, and how far the host has acknowledged."""
+    """A READ_FLASH under way: what is still to be sent, and how far the host has acknowledged. All are bytes."""
 
     offset: int
     length: int
@@ -205,7 +205,7 @@ class Bootloader:
         offset, length, frame, window = request.words(4)
         if not 0 < frame <= slip.LONGEST // 2 or offset + length > self._flash.size:
             raise RefusedError(Fault.STUB_FAILED)
-        self._read = _Read(offset, length, frame, min(max(window, 1), _MOST_IN_FLIGHT))
+        self._read = _Read(offset, length, frame, max(frame, min(window * frame, _MOST_IN_FLIGHT)))
         return [self._reply(request), *self._go_on(self._read)]
 
     def _acknowledged(self, read: _Read, frame: bytes) -> list[bytes]:
@@ -218,7 +218,7 @@ class Bootloader:
     def _go_on(self, read: _Read) -> list[bytes]:
         """Send as many frames as may be under way, and after the last acknowledgement the digest of all."""
         frames = []
-        while read.sent < read.length and read.sent - read.acknowledged < read.window * read.frame:
+        while read.sent < read.length and read.sent - read.acknowledged < read.window:
             count = min(read.frame, read.length - read.sent)
             frames.append(self._flash.read(read.offset + read.sent, count))
             read.sent += count

@@ -43,6 +43,8 @@ class FlashWrite:
             self._write(block)
             return
         while block:
+            if self._inflate.eof:
+                raise RefusedError(Fault.STUB_TOO_MUCH)  # zlib would keep in memory what follows its stream
             try:
                 plain = self._inflate.decompress(block, _INFLATED_AT_ONCE)
             except zlib.error:

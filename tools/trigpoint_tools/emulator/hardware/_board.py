@@ -33,7 +33,10 @@ def power_on(image, start, size):
     vfs.umount("/")
     _mount(flash)
     os.chdir("/")
-    sys.path[:] = ["", ".frozen", "/lib"]
+    sys.path[:] = ["", ".frozen"]
+    if hasattr(sys.modules.get("vfs"), "mount_rom"):
+        sys.modules["vfs"].mount_rom(sys.path)
+    sys.path.append("/lib")
     sys.argv[:] = [""]
     return str(reply[36:], "utf-8") if reply[35] else None
 
