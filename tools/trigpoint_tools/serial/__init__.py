@@ -1,0 +1,1 @@
+"""Boards on a cable: found, flashed, filled, enrolled. Commands are in `trigpoint.commands`."""

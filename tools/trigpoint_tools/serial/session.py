@@ -1,0 +1,210 @@
+"""A board's prompt over a cable, through mpremote's transport: run code, list, read and write files."""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import hashlib
+import io
+import json
+import struct
+from collections.abc import Iterator, Sequence
+from typing import Any, Self
+
+import serial
+from mpremote.transport import TransportError, TransportExecError
+from mpremote.transport_serial import SerialTransport
+from trigpoint.errors import OperatorError
+
+from trigpoint_tools.serial import ports
+
+_CHUNK = 1024
+_ENTER_S = 15
+_SILENCE_S = 20.0
+
+
+class BoardCodeError(OperatorError):
+    """Code raised an exception on the board. `last` is its last line, such as `ConfigError: broker.port: missing`."""
+
+    def __init__(self, last: str) -> None:
+        super().__init__(f"the board says: {last}")
+        self.last = last
+
+
+class Session:
+    """A board that has stopped its application and does what it is told, until `close`.
+
+    Every method raises OperatorError if the board falls silent.
+
+    Args:
+        port: a device's path, or a URL of pyserial.
+
+    Raises:
+        OperatorError: the port cannot be opened, or there is no MicroPython behind it.
+    """
+
+    def __init__(self, port: str) -> None:
+        self.port = port
+        try:
+            self._transport = SerialTransport(port, baudrate=115200, timeout=_SILENCE_S)
+        except TransportError as error:
+            cause = _cause(port)
+            raise OperatorError(cause) from error
+        try:
+            with _talk(port, "no MicroPython answers at {port}: `trigpoint board flash {port}` puts it there"):
+                self._transport.enter_raw_repl(soft_reset=True, timeout_overall=_ENTER_S)
+        except BaseException:
+            self._transport.close()
+            raise
+
+    def __enter__(self) -> Self:
+        """Return it."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Let go of the port."""
+        self.close()
+
+    def close(self) -> None:
+        """Leave the raw prompt and let go of the port. The application is not started."""
+        with contextlib.suppress(OSError, TransportError):
+            self._transport.exit_raw_repl()
+        with contextlib.suppress(OSError):
+            self._transport.close()
+
+    def run(self, code: str, timeout: float = 30) -> str:
+        """Run code and return what it printed.
+
+        Args:
+            code: MicroPython.
+            timeout: seconds that may go without a character from the board.
+
+        Raises:
+            BoardCodeError: it raised an exception.
+        """
+        with _talk(self.port):
+            printed, raised = self._transport.exec_raw(code, timeout=timeout)
+        if raised:
+            raise BoardCodeError(raised.decode(errors="replace").strip().splitlines()[-1])
+        return str(printed.decode(errors="replace"))
+
+    def ask(self, code: str, timeout: float = 30) -> Any:
+        """Run code whose last line printed is JSON; return that, decoded.
+
+        Raises:
+            BoardCodeError: it raised an exception.
+            OperatorError: it printed something else.
+        """
+        printed = self.run(code, timeout).strip()
+        try:
+            return json.loads(printed.splitlines()[-1])
+        except (ValueError, IndexError) as error:
+            raise OperatorError(f"the board answered {printed[-120:]!r}; is its firmware of this version?") from error
+
+    def hashes(self, folders: Sequence[str] = ("/",)) -> dict[str, str]:
+        """Return the files below `folders`: absolute path to SHA-256, hexadecimal."""
+        printed = self.run(_HASHES + f"for f in {list(folders)!r}: walk(f)\n", timeout=60)
+        listed = (line.partition(" ") for line in printed.splitlines() if line.startswith(_HEXADECIMAL))
+        return {path: digest for digest, _, path in listed if len(digest) == 64}
+
+    def write(self, path: str, content: bytes) -> None:
+        """Write a file, whole or not at all, and verify it as it lies on flash.
+
+        Raises:
+            OperatorError: it does not read back as it was written.
+        """
+        draft = path + ".new"
+        self.run(_MAKE_FOLDERS + f"make({path!r})\nf=open({draft!r},'wb')\nw=f.write\n")
+        for at in range(0, len(content), _CHUNK):
+            self.run(f"w({content[at : at + _CHUNK]!r})")
+        self.run("f.close()")
+        printed = self.run(_HASHES + f"one({draft!r})\n").split()
+        if not printed or printed[0] != hashlib.sha256(content).hexdigest():
+            raise OperatorError(f"{path} came out wrong on the board's flash; run this again, or try another cable")
+        self.run(f"os.rename({draft!r},{path!r})")
+
+    def read(self, path: str) -> bytes | None:
+        """Return a file's content, None if it is not there."""
+        code = (
+            f"try:\n f=open({path!r},'rb')\nexcept OSError:\n print(None)\nelse:\n while 1:\n"
+            "  b=f.read(256)\n  if not b: break\n  print(b)\n"
+        )
+        parts = [ast.literal_eval(line) for line in self.run(code, timeout=60).splitlines()]
+        return None if parts == [None] else b"".join(parts)
+
+    def remove(self, path: str) -> None:
+        """Remove a file; one that is not there is passed over."""
+        self.run(f"import os\ntry: os.remove({path!r})\nexcept OSError: pass\n")
+
+    def restart(self) -> None:
+        """Reset the board; its application starts. The session is over but for `close`."""
+        with contextlib.suppress(OSError, TransportError, struct.error):
+            self._transport.exec_raw_no_follow("import machine\nmachine.reset()\n")
+        self._transport.in_raw_repl = False
+
+    def lines(self) -> Iterator[bytes]:
+        """Yield what the board prints, as it comes, for ever; empty when nothing came for a while."""
+        self._transport.serial.timeout = 0.2
+        while True:
+            with _talk(self.port):
+                yield self._transport.serial.read(max(1, self._transport.serial.in_waiting))
+
+
+_HEXADECIMAL = tuple("0123456789abcdef")
+
+_MAKE_FOLDERS = """\
+import os
+def make(path):
+    at = path.find('/', 1)
+    while at > 0:
+        try: os.mkdir(path[:at])
+        except OSError: pass
+        at = path.find('/', at + 1)
+"""
+
+_HASHES = """\
+import os, hashlib, binascii
+def one(path):
+    h = hashlib.sha256()
+    b = bytearray(512)
+    v = memoryview(b)
+    with open(path, 'rb') as f:
+        while 1:
+            n = f.readinto(b)
+            if not n: break
+            h.update(v[:n])
+    print(binascii.hexlify(h.digest()).decode(), path)
+def walk(folder):
+    try: entries = list(os.ilistdir(folder))
+    except OSError: return
+    for e in entries:
+        path = (folder if folder[-1] == '/' else folder + '/') + e[0]
+        if e[1] & 0x4000: walk(path)
+        else: one(path)
+"""
+
+
+@contextlib.contextmanager
+def _talk(port: str, otherwise: str = "") -> Iterator[None]:
+    """Turn what a transport raises into one line; it also prints, which nobody wants to see."""
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            yield
+    except TransportExecError as error:
+        raise BoardCodeError(str(error).strip().splitlines()[-1]) from error
+    except (TransportError, struct.error) as error:
+        text = otherwise or "the board at {port} does not answer any more: plug it in again and run the same command"
+        raise OperatorError(text.format(port=port)) from error
+    except OSError as error:
+        raise OperatorError(
+            f"the connection to {port} was cut in the middle: plug the board in again and run the same command"
+        ) from error
+
+
+def _cause(port: str) -> str:
+    """Open the port once more, as the transport hides why it could not."""
+    try:
+        serial.serial_for_url(port, timeout=1).close()
+    except OSError as error:
+        return ports.explain(port, error) if "://" not in port else ports.missing(port)
+    return ports.busy(port)
