@@ -1,7 +1,7 @@
 """Runs esptool as a program of its own (its licence is the GPL), and reads what it prints.
 
-    lines -> Reader      pure: what chip, how far, what went wrong
-    Esptool              starts the program
+lines -> Reader      pure: what chip, how far, what went wrong
+Esptool              starts the program
 """
 
 from __future__ import annotations

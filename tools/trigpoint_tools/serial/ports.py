@@ -1,7 +1,7 @@
 """Finds boards by the USB id of their serial bridge, and says in one line why a port cannot be used.
 
-    what the system lists -> boards() -> choose()      pure
-    a device's path       -> check()                   looks at the file system
+what the system lists -> boards() -> choose()      pure
+a device's path       -> check()                   looks at the file system
 """
 
 from __future__ import annotations

@@ -136,6 +136,11 @@ class Session:
         """Remove a file; one that is not there is passed over."""
         self.run(f"import os\ntry: os.remove({path!r})\nexcept OSError: pass\n")
 
+    def start_over(self) -> None:
+        """Soft reset: memory is empty and boot.py has run, main.py has not."""
+        with _talk(self.port):
+            self._transport.enter_raw_repl(soft_reset=True, timeout_overall=_ENTER_S)
+
     def restart(self) -> None:
         """Reset the board; its application starts. The session is over but for `close`."""
         with contextlib.suppress(OSError, TransportError, struct.error):

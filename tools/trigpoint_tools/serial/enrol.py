@@ -1,0 +1,256 @@
+"""Enrolment: from a board that is flashed to the first statement that its gateway has verified.
+
+What is done is read from the board, the chain and the gateway, never from notes of this machine; so the next step is a
+function of what was seen, and a run that was cut short is finished by the next one:
+
+    CONFIGURE -> KEY -> REGISTER -> START -> DONE
+
+The configuration comes before the key, for it says whether the key is to be made in a secure element.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from enum import Enum
+from typing import Protocol
+
+from trigpoint.errors import OperatorError
+from trigpoint.wire.errors import WireError
+from trigpoint.wire.keys import PublicKey
+from trigpoint.wire.permit import Permit, verify
+
+from trigpoint_tools.serial.session import BoardCodeError, Session
+from trigpoint_tools.serial.settings import AUTHORITY, Settings
+
+CONFIG = "/config.json"
+_CANDIDATE = "/config.candidate"
+_KEY_S = 60
+_POLL_S = 0.5
+
+
+class Step(Enum):
+    """What is to be done next; the value is what a person reads."""
+
+    CONFIGURE = "write the configuration"
+    KEY = "make the key"
+    REGISTER = "register on the chain"
+    START = "wait for the first verified statement"
+    DONE = "enrolled"
+
+
+@dataclass(frozen=True)
+class Seen:
+    """How far a board is.
+
+    Attributes:
+        configured: whether it has this configuration.
+        key: its public key, None while it is not known.
+        registered: whether the registry has it, active.
+        stored: statements of it that the gateway has verified and stored.
+    """
+
+    configured: bool = False
+    key: PublicKey | None = None
+    registered: bool = False
+    stored: int = 0
+
+
+def next_step(seen: Seen) -> Step:
+    """Return what is to be done next."""
+    if not seen.configured:
+        return Step.CONFIGURE
+    if seen.key is None:
+        return Step.KEY
+    if not seen.registered:
+        return Step.REGISTER
+    return Step.DONE if seen.stored else Step.START
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What a permit is to say: EIP-155 chain id, registry and owner (20 bytes), SHA-256 of a document, deadline."""
+
+    chain_id: int
+    registry: bytes
+    owner: bytes
+    metadata_hash: bytes
+    deadline: int
+
+
+class World(Protocol):
+    """What enrolment needs besides the board."""
+
+    def terms(self) -> Terms:
+        """Return the terms of a permit that is signed now."""
+
+    def registered(self, kid: bytes) -> bool:
+        """Return whether the registry has the board, active."""
+
+    def register(self, permit: Permit) -> None:
+        """Submit a permit and wait for its block."""
+
+    def stored(self, kid: bytes) -> int:
+        """Return how many of its statements the gateway has stored."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """How an enrolment ended.
+
+    Attributes:
+        kid: board id, 32 bytes.
+        permit: the permit, if one was signed in this run.
+        stored: statements that the gateway has verified.
+    """
+
+    kid: bytes
+    permit: Permit | None
+    stored: int
+
+
+Report = Callable[[Step], None]
+
+
+def enrol(
+    session: Session,
+    settings: Settings,
+    world: World,
+    report: Report = lambda step: None,
+    *,
+    submit: bool = True,
+    wait_s: float = 900,
+    now: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Result:
+    """Do what is left of an enrolment.
+
+    Args:
+        session: the board; its application is installed and not running.
+        settings: what it is to be told.
+        world: chain and gateway.
+        report: called before each step.
+        submit: whether to register it; else the permit is signed and returned, and nothing more is done.
+        wait_s: how long to wait for the first statement; 0 not at all. The board runs then, whatever comes.
+        now, sleep: the clock.
+
+    Raises:
+        OperatorError: a step failed; it says which and what to do. The same call goes on from there.
+    """
+    seen = Seen(configured=is_configured(session, settings))
+    permit = None
+    while (step := next_step(seen)) not in (Step.START, Step.DONE):
+        report(step)
+        if step is Step.CONFIGURE:
+            configure(session, settings)
+            seen = replace(seen, configured=True)
+        elif step is Step.KEY:
+            key = public_key(session)
+            seen = replace(seen, key=key, registered=world.registered(key.kid), stored=world.stored(key.kid))
+        else:
+            permit = sign_permit(session, world.terms())
+            if not submit:
+                break
+            world.register(permit)
+            seen = replace(seen, registered=True)
+    assert seen.key is not None
+    if not submit:
+        return Result(seen.key.kid, permit or sign_permit(session, world.terms()), seen.stored)
+    session.restart()
+    if step is Step.START and wait_s:
+        report(Step.START)
+        deadline = now() + wait_s
+        while not (stored := world.stored(seen.key.kid)) and now() < deadline:
+            sleep(_POLL_S)
+        seen = replace(seen, stored=stored)
+        if not stored:
+            raise OperatorError(
+                f"board {seen.key.kid.hex()} is registered and runs, but no statement of it came in {wait_s:.0f} s: "
+                "`trigpoint board status` shows what it says of Wi-Fi and broker; is the gateway running?"
+            )
+    report(Step.DONE)
+    return Result(seen.key.kid, permit, seen.stored)
+
+
+def is_configured(session: Session, settings: Settings) -> bool:
+    """Return whether the board has exactly these settings."""
+    present = session.hashes(("/",))
+    wanted = {CONFIG: settings.config}
+    if settings.authority is not None:
+        wanted[AUTHORITY] = settings.authority
+    return all(present.get(path) == hashlib.sha256(content).hexdigest() for path, content in wanted.items())
+
+
+def configure(session: Session, settings: Settings) -> None:
+    """Write the settings once the board's own check has passed; else it keeps what it had.
+
+    Raises:
+        OperatorError: the board refuses a field, which it names.
+    """
+    if settings.authority is not None:
+        session.write(AUTHORITY, settings.authority)
+    session.write(_CANDIDATE, settings.config)
+    try:
+        session.run(f"from trig import config\nconfig.load({_CANDIDATE!r})", timeout=60)
+    except BoardCodeError as error:
+        session.remove(_CANDIDATE)
+        kind, _, words = error.last.partition(": ")
+        if kind.endswith("ConfigError"):
+            raise OperatorError(f"the board refuses this configuration: {words}") from error
+        if kind == "ImportError":
+            raise OperatorError(
+                f"Trigpoint is not on the board: run `trigpoint board flash {session.port}` first"
+            ) from error
+        raise
+    session.run(f"import os\nos.rename({_CANDIDATE!r},{CONFIG!r})")
+    session.start_over()
+
+
+def public_key(session: Session) -> PublicKey:
+    """Have the board make its key, if it has none yet, and return the public half.
+
+    Raises:
+        OperatorError: it cannot, or what it gives is no key.
+    """
+    answer = session.ask("import trig.enroll\ntrig.enroll.show()", timeout=_KEY_S)
+    try:
+        key = PublicKey(bytes.fromhex(answer["x"]), bytes.fromhex(answer["y"]))
+        if key.kid.hex() != answer["kid"]:
+            raise ValueError("kid")
+    except (KeyError, TypeError, ValueError, WireError) as error:
+        raise OperatorError("the board gave no public key; is its firmware of this version?") from error
+    return key
+
+
+def sign_permit(session: Session, terms: Terms) -> Permit:
+    """Have the board sign its permit, and check what it gave.
+
+    Raises:
+        OperatorError: it did not sign this permit.
+    """
+    arguments = (
+        f"{terms.chain_id}, {terms.registry.hex()!r}, {terms.owner.hex()!r}, {terms.metadata_hash.hex()!r}, "
+        f"{terms.deadline}"
+    )
+    answer = session.ask(f"import trig.enroll\ntrig.enroll.permit({arguments})", timeout=_KEY_S)
+    return checked_permit(answer, terms)
+
+
+def checked_permit(answer: object, terms: Terms) -> Permit:
+    """Return the permit that a board's answer is.
+
+    Raises:
+        OperatorError: it is none, or its signature is another's.
+    """
+    try:
+        if not isinstance(answer, dict):
+            raise TypeError
+        x, y, r, s = (bytes.fromhex(answer[name]) for name in ("x", "y", "r", "s"))
+        permit = Permit(terms.owner, x, y, terms.metadata_hash, terms.deadline, r, s)
+    except (ValueError, KeyError, TypeError) as error:
+        raise OperatorError("the board gave no permit; is its firmware of this version?") from error
+    if not verify(terms.chain_id, terms.registry, permit):
+        raise OperatorError("the board's signature does not fit its permit; is its firmware of this version?")
+    return permit
