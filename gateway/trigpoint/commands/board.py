@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from trigpoint.commands.emulate import emulate
+
 if TYPE_CHECKING:
     from trigpoint_tools.emulator.board import EmulatedBoard
 
@@ -40,33 +42,7 @@ _OWNER = re.compile("0x[0-9a-fA-F]{40}")
 _NO_METADATA = bytes(32)
 
 
-@board.command()
-def emulate(directory: BoardDirectory, *, gateway: GatewayOption, station: StationOption = "JFK") -> None:
-    """Run an emulated board in the foreground, with its console, until Ctrl-C.
-
-    It is the board's own firmware in the real MicroPython; the chips around it are emulated, and its sensor measures
-    the weather of 2013. Its flash and its key stay in DIR: run it again and it goes on where it was. The gateway must
-    live in an emulated world (gateway init --world-speed), so that both agree on the time.
-
-    Enrol it first (board enroll), or its gateway refuses what it says until you do.
-
-    Example: trigpoint board emulate board1 --gateway gw --station LGA
-    """
-    from trigpoint.commands.gateway import load_config
-
-    with _explained():
-        emulated = open_board(directory, load_config(gateway), station)
-        emulated.start()
-        typer.echo(f"Running the board in {directory} with the weather of {station}. Ctrl-C stops it.")
-        shown: list[str] = []
-        try:
-            while emulated.wait(0.2) is None:
-                shown = _print_new(shown, emulated.console)
-        except KeyboardInterrupt:
-            typer.echo("Stopping. What is not acknowledged yet stays in its journal.")
-        finally:
-            emulated.stop()
-            _print_new(shown, emulated.console)
+board.command()(emulate)
 
 
 @board.command()
@@ -113,7 +89,7 @@ def enroll(
     head = Node(web3).block()
     if head is None:
         raise OperatorError("the node has no block yet; try again when it has started")
-    with _explained():
+    with explained():
         permit = sign_permit(
             open_board(directory, config, station),
             chain_id=config.chain.chain_id,
@@ -246,7 +222,7 @@ def kid_of(permit: Permit) -> bytes:
 
 
 @contextmanager
-def _explained() -> Iterator[None]:
+def explained() -> Iterator[None]:
     """Turn what the emulator raises into an operator's error.
 
     Raises:
@@ -279,16 +255,6 @@ def _authority(ca: Path | None) -> bytes:
         return x509.load_pem_x509_certificate(ca.read_bytes()).public_bytes(Encoding.DER)
     except (OSError, ValueError) as error:
         raise OperatorError(f"cannot read a PEM certificate from {ca}; correct broker.ca") from error
-
-
-def _print_new(shown: list[str], now: list[str]) -> list[str]:
-    """Print the lines that came since `shown`; the console keeps only its newest lines."""
-    start = len(shown)
-    while now[:start] != shown[len(shown) - start :]:
-        start -= 1
-    for line in now[start:]:
-        typer.echo(line)
-    return now
 
 
 def _registry(config: Config, gateway: Path) -> bytes:

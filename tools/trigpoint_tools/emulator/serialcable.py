@@ -23,8 +23,12 @@ from trigpoint_tools.emulator.serialboard import SerialBoard
 from trigpoint_tools.emulator.serialports import Pty, Rfc2217Server
 from trigpoint_tools.emulator.weather import Weather
 
-_FACTS = "board.json"
-_FLASH = "flash.bin"
+FACTS = "board.json"
+"""Name of the file with what is fixed about a board."""
+FLASH = "flash.bin"
+"""Name of the file that is its flash chip."""
+FIRMWARE = "firmware.bin"
+"""Name of the file that stands for MicroPython's for its chip, to be flashed."""
 _MAC_PREFIX = bytes.fromhex("240ac4")
 
 
@@ -35,16 +39,18 @@ class Ports:
     Attributes:
         pty: device file; carries bytes alone.
         rfc2217: URL for pyserial, esptool and mpremote; carries DTR and RTS too.
+        firmware_offset: where in flash firmware files of its chip begin.
     """
 
     pty: Path
     rfc2217: str
+    firmware_offset: int
 
 
 def make_directory(
     directory: Path, chip: str, config: Mapping[str, Any], *, flash_size: int = 4 << 20, blank: bool = False
 ) -> None:
-    """Make a board.
+    """Make a board, and beside it the firmware file that stands for MicroPython's for its chip.
 
     Args:
         directory: where it is to live; made if need be.
@@ -59,13 +65,15 @@ def make_directory(
     """
     if chip not in CHIPS:
         raise EmulatorError(f"there is no chip {chip!r}; choose one of {', '.join(CHIPS)}")
-    if (directory / _FACTS).exists():
+    if (directory / FACTS).exists():
         raise EmulatorError(f"{directory} holds a board already; choose another directory")
     directory.mkdir(parents=True, exist_ok=True)
-    create(directory / _FLASH, flash_size)
+    create(directory / FLASH, flash_size)
+    firmware = build(CHIPS[chip])
+    (directory / FIRMWARE).write_bytes(firmware)
     if not blank:
-        flash = FlashChip(directory / _FLASH)
-        flash.program(CHIPS[chip].bootloader_offset, build(CHIPS[chip]))
+        flash = FlashChip(directory / FLASH)
+        flash.program(CHIPS[chip].bootloader_offset, firmware)
         flash.close()
     ssid, password = access_point_of(config)
     facts = Facts(
@@ -77,28 +85,38 @@ def make_directory(
         secure_element=secure_element_of(config),
         chip=chip,
     )
-    facts.save(directory / _FACTS)
+    facts.save(directory / FACTS)
 
 
 class SerialCable:
     """A board in a directory, powered by its cable from `plug_in` to `unplug`.
 
+    Attributes:
+        facts: what is fixed about it.
+
     Raises:
-        EmulatorError: the directory holds no board with a flash chip.
+        EmulatorError: the directory holds no board with a flash chip, or another program has it.
     """
 
     def __init__(self, directory: Path, clock: WorldClock, weather: Weather, *, host: Host | None = None) -> None:
         self._directory = directory
-        self._facts = Facts.load(directory / _FACTS)
-        self._flash = FlashChip(directory / _FLASH)
+        self.facts = Facts.load(directory / FACTS)
+        if not (directory / FLASH).exists():
+            raise EmulatorError(f"{directory} holds a board without a serial port; choose another directory")
+        self._flash = FlashChip(directory / FLASH)
         self._clock = clock
         self._weather = weather
         self._host = host or shared_host()
         self._board = SerialBoard(
-            CHIPS[self._facts.chip], bytes.fromhex(self._facts.mac), self._flash, self._make, self._send
+            CHIPS[self.facts.chip], bytes.fromhex(self.facts.mac), self._flash, self._make, self._send
         )
         self._server = Rfc2217Server(self._board)
         self._pty = Pty(self._board)
+
+    @property
+    def state(self) -> str:
+        """What the board does: `bootloader`, `micropython` or `nothing`."""
+        return self._board.state
 
     def plug_in(self, *, port: int = 0, link: Path | None = None) -> Ports:
         """Lay the cable out and switch the board on.
@@ -106,6 +124,9 @@ class SerialCable:
         Args:
             port: TCP port for RFC 2217, by default a free one.
             link: path of a link to the pty.
+
+        Raises:
+            OSError: the port is taken, or the link cannot be made.
         """
         return self._host.run(self._plug_in(port, link))
 
@@ -113,11 +134,19 @@ class SerialCable:
         """Cut the power and take the ports away."""
         self._host.run(self._unplug())
 
+    def close(self) -> None:
+        """Let go of a board that was not plugged in."""
+        self._flash.close()
+
     async def _plug_in(self, port: int, link: Path | None) -> Ports:
         number = await self._server.start(port)
-        path = self._pty.start(link)
+        try:
+            path = self._pty.start(link)
+        except OSError:
+            await self._server.stop()
+            raise
         self._board.power_on()
-        return Ports(path, f"rfc2217://127.0.0.1:{number}")
+        return Ports(path, f"rfc2217://127.0.0.1:{number}", CHIPS[self.facts.chip].bootloader_offset)
 
     async def _unplug(self) -> None:
         await self._board.power_off()
@@ -135,12 +164,12 @@ class SerialCable:
         assert nvs is not None
         return EmulatedBoard(
             self._directory,
-            self._facts,
+            self.facts,
             self._clock,
             self._weather,
             self._host,
-            partition=Partition(self._directory / _FLASH, files.offset, files.size),
-            rom=Partition(self._directory / _FLASH, rom.offset, rom.size) if rom is not None else None,
+            partition=Partition(self._directory / FLASH, files.offset, files.size),
+            rom=Partition(self._directory / FLASH, rom.offset, rom.size) if rom is not None else None,
             nvs=NvsPartition(self._flash, nvs.offset, nvs.size),
             screen=self._send,
         )

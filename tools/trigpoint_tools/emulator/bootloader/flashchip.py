@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import mmap
+import os
 from pathlib import Path
 
 from trigpoint_tools.emulator.errors import EmulatorError
@@ -95,7 +96,7 @@ class FlashChip:
 
 
 def create(path: Path, size: int = 4 << 20) -> None:
-    """Make the file of an erased chip.
+    """Make the file of an erased chip. A board's private key will be in it, so its mode is 0600.
 
     Raises:
         EmulatorError: no chip has this size.
@@ -103,6 +104,7 @@ def create(path: Path, size: int = 4 << 20) -> None:
     """
     if size not in _SIZES:
         raise EmulatorError(f"a flash chip has 1, 2, 4, 8 or 16 MiB, not {size} bytes")
-    with path.open("xb") as file:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
         for _ in range(size // _BLOCK):
             file.write(b"\xff" * _BLOCK)
