@@ -159,19 +159,19 @@ def enrol(
     if not submit:
         return Result(seen.key.kid, permit or sign_permit(session, world.terms()), seen.stored)
     session.restart()
+    kid, stored = seen.key.kid, seen.stored
     if step is Step.START and wait_s:
         report(Step.START)
         deadline = now() + wait_s
-        while not (stored := world.stored(seen.key.kid)) and now() < deadline:
+        while not (stored := world.stored(kid)) and now() < deadline:
             sleep(_POLL_S)
-        seen = replace(seen, stored=stored)
         if not stored:
             raise OperatorError(
-                f"board {seen.key.kid.hex()} is registered and runs, but no statement of it came in {wait_s:.0f} s: "
+                f"board {kid.hex()} is registered and runs, but no statement of it came in {wait_s:.0f} s: "
                 "`trigpoint board status` shows what it says of Wi-Fi and broker; is the gateway running?"
             )
     report(Step.DONE)
-    return Result(seen.key.kid, permit, seen.stored)
+    return Result(kid, permit, stored)
 
 
 def is_configured(session: Session, settings: Settings) -> bool:

@@ -28,6 +28,7 @@ _MAC = re.compile(r"^MAC:\s+([0-9a-f]{2}(?::[0-9a-f]{2}){5})$")
 _SIZE = re.compile(r"Detected flash size:\s+(\d+)(KB|MB)")
 _PROGRESS = re.compile(r"Writing at 0x[0-9a-f]+ .*?([0-9]+(?:\.[0-9]+)?)%")
 _WROTE = re.compile(r"Wrote (\d+) bytes")
+_COMPRESSED = re.compile(r"Compressed (\d+) bytes to")
 _FATAL = re.compile(r"A fatal error occurred:\s*(.*)")
 _UNITS = {"KB": 1 << 10, "MB": 1 << 20}
 
@@ -57,7 +58,8 @@ class Reader:
 
     Attributes:
         chip, description, mac, flash: as in `Chip`, empty until they were printed.
-        part: how much is written, 0 to 1.
+        total: bytes that are to be written in all.
+        part: how much of them is written, 0 to 1.
         verified: whether what was written was read back and is right.
         connected: whether the chip answered.
         fatal: esptool's own words for what went wrong.
@@ -67,11 +69,14 @@ class Reader:
     description: str = ""
     mac: str = ""
     flash: int = 0
+    total: int = 0
     part: float = 0.0
     verified: bool = False
     connected: bool = False
     fatal: str = ""
     _last: list[str] = field(default_factory=list)
+    _piece: int = 0
+    _done: int = 0
 
     def line(self, text: str) -> None:
         """Take a line, or what stands between two carriage returns."""
@@ -89,13 +94,19 @@ class Reader:
         elif found := _SIZE.search(text):
             self.flash = int(found[1]) * _UNITS[found[2]]
         elif found := _PROGRESS.search(text):
-            self.part = min(1.0, float(found[1]) / 100)
-        elif _WROTE.match(text):
-            self.part = 1.0
+            self._at(self._done + self._piece * min(100.0, float(found[1])) / 100)
+        elif found := _COMPRESSED.match(text):
+            self._piece = int(found[1])
+        elif found := _WROTE.match(text):
+            self._done += int(found[1])
+            self._at(self._done)
         elif text.startswith("Hash of data verified"):
             self.verified = True
         elif found := _FATAL.search(text):
             self.fatal = found[1]
+
+    def _at(self, written: float) -> None:
+        self.part = min(1.0, written / self.total) if self.total else 0.0
 
     @property
     def said(self) -> str:
@@ -208,25 +219,26 @@ class Esptool:
         """
         self._run(["--chip", chip, "--baud", str(BAUD), "erase-flash"])
 
-    def write(self, chip: str, offset: int, image: Path, progress: Progress = lambda part: None) -> None:
-        """Write an image and verify it; the board restarts afterwards.
+    def write(self, chip: str, pieces: Sequence[tuple[int, Path]], progress: Progress = lambda part: None) -> Chip:
+        """Write files and verify them; the board restarts afterwards. What is there already is not written again.
 
         Args:
             chip: its name; another chip is refused before anything is written.
-            offset: where in flash, bytes.
-            image: the file.
+            pieces: where in flash (bytes), and the file.
             progress: called with the part written, 0 to 1.
 
         Raises:
             OperatorError: it could not; with the remedy.
         """
-        arguments = ["--chip", chip, "--baud", str(BAUD), "write-flash", hex(offset), str(image)]
-        reader = self._run(arguments, progress)
-        if not reader.verified:
-            raise OperatorError(explain(reader, self._port))
+        arguments = ["--chip", chip, "--baud", str(BAUD), "write-flash", "--flash-size", "keep", "--skip-flashed"]
+        for offset, path in pieces:
+            arguments += [hex(offset), str(path)]
+        reader = self._run(arguments, progress, total=sum(path.stat().st_size for _, path in pieces))
+        progress(1.0)
+        return Chip(reader.chip or chip, reader.description, reader.mac, reader.flash)
 
-    def _run(self, arguments: Sequence[str], progress: Progress = lambda part: None) -> Reader:
-        reader = Reader()
+    def _run(self, arguments: Sequence[str], progress: Progress = lambda part: None, total: int = 0) -> Reader:
+        reader = Reader(total=total)
         with subprocess.Popen(
             [*self._command, "--port", self._port, *arguments],
             stdin=subprocess.DEVNULL,

@@ -37,6 +37,10 @@ _CHIPS: dict[str, tuple[str, int, int]] = {
 }
 _HEADER = struct.Struct("<B11xH")  # magic, chip id (ESP-IDF, esp_image_header_t)
 _DESCRIPTION = struct.Struct("<II8x32s32s")  # magic, secure version, version, project (ESP-IDF, esp_app_desc_t)
+_ENTRY = struct.Struct("<HBBII20x")  # magic, type, subtype, offset, size (ESP-IDF, "Partition Tables")
+_ENTRY_MAGIC = 0x50AA
+_TABLE = 0x8000
+_TABLE_SIZE = 0xC00
 _IMAGE_MAGIC = 0xE9
 _DESCRIPTION_MAGIC = 0xABCD5432
 _APPLICATION = 0x10000
@@ -59,6 +63,7 @@ class Firmware:
         offset: where in flash it belongs.
         version: MicroPython's, as it says itself, such as v1.27.0.
         sha256: of the file, hexadecimal.
+        keep: from where to where in flash the board keeps its NVS, and in it its key: not to be written.
     """
 
     path: Path
@@ -66,6 +71,7 @@ class Firmware:
     offset: int
     version: str
     sha256: str
+    keep: tuple[int, int]
 
 
 def inspect(path: Path, data: bytes, chip: str) -> Firmware:
@@ -95,7 +101,30 @@ def inspect(path: Path, data: bytes, chip: str) -> Firmware:
     parsed = _VERSION.match(_text(version))
     if parsed and tuple(int(part) for part in parsed[1].split(".")[:2]) < _LEAST:
         raise OperatorError(f"{path} is MicroPython {_text(version)}; Trigpoint needs {LATEST} or newer")
-    return Firmware(path, chip, offset, _text(version), hashlib.sha256(data).hexdigest())
+    return Firmware(path, chip, offset, _text(version), hashlib.sha256(data).hexdigest(), _nvs(data, offset))
+
+
+def pieces(firmware: Firmware, data: bytes) -> list[tuple[int, bytes]]:
+    """Cut a firmware file in two, before and behind NVS, as (offset in flash, content).
+
+    MicroPython's files fill NVS with erased flash: written as a whole, they would take the key of a board with them.
+    """
+    start, end = (at - firmware.offset for at in firmware.keep)
+    blank = data[start:end].strip(b"\xff") == b""
+    if not 0 < start < end < len(data) or not blank:
+        return [(firmware.offset, data)]
+    return [(firmware.offset, data[:start]), (firmware.keep[1], data[end:])]
+
+
+def _nvs(data: bytes, offset: int) -> tuple[int, int]:
+    """Return where the partition table of a firmware file has NVS; (0, 0) if nowhere."""
+    for at in range(_TABLE - offset, min(_TABLE - offset + _TABLE_SIZE, len(data) - _ENTRY.size), _ENTRY.size):
+        magic, kind, subtype, start, size = _ENTRY.unpack_from(data, at)
+        if magic != _ENTRY_MAGIC:
+            break
+        if (kind, subtype) == (1, 2):
+            return start, start + size
+    return 0, 0
 
 
 def load(path: Path, chip: str) -> Firmware:
@@ -212,7 +241,7 @@ class Cache:
                     data += piece
                     if len(data) > _MOST_BYTES:
                         raise OperatorError(f"{url} is larger than any firmware; nothing of it was kept")
-        except requests.RequestException as error:
+        except requests.exceptions.RequestException as error:
             raise OperatorError(
                 f"cannot fetch {url}: {type(error).__name__}; without a network, put the file at {path}"
             ) from error

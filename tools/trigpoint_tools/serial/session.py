@@ -12,8 +12,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Self
 
 import serial
-from mpremote.transport import TransportError, TransportExecError
-from mpremote.transport_serial import SerialTransport
+from mpremote.transport import TransportError, TransportExecError  # type: ignore[import-untyped]
+from mpremote.transport_serial import SerialTransport  # type: ignore[import-untyped]
 from trigpoint.errors import OperatorError
 
 from trigpoint_tools.serial import ports

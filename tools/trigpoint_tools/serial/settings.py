@@ -132,8 +132,8 @@ def default_sensor(kind: str, chip: str) -> dict[str, Any]:
     """
     if kind not in _WIRES:
         raise OperatorError(
-            f"there is no usual place for a sensor {kind!r}: choose of {', '.join(sorted(_WIRES))}, or describe it in a "
-            "file with --config (docs/hardware.md)"
+            f"there is no usual place for a sensor {kind!r}: choose of {', '.join(sorted(_WIRES))}, or describe it in "
+            "a file with --config (docs/hardware.md)"
         )
     if chip not in _PINS:
         raise OperatorError(f"the pins of {chip.upper()} are not known: describe the sensors in a file with --config")
