@@ -12,6 +12,10 @@ board, and are made good here:
 - At a soft reset (Ctrl-D) the process ends. A board says "MPY: soft reboot", starts again, and stays in the raw mode if
   it was in it, without main.py.
 
+- A board ends its lines with CR and LF, but for bytes that a program writes to `sys.stdout.buffer`. Which of the two it
+  is cannot be seen here. So lines get their CR at the friendly prompt, where people read, and not at the raw one; and
+  not any more after the byte 0x18, with which each request of mpremote's `mount` begins.
+
 And the banner names the board, where the Unix port names the compiler that it was built with.
 """
 
@@ -36,6 +40,8 @@ _BANNER = re.compile(
 _BEGUN_BANNER = re.compile(rb"MicroPython [^>]{0,200}>{0,3}\Z")
 _PROMPT = b"\n>>> "
 _CTRL_C = b"\x03"
+_MOUNT = b"\x18"
+_LONE_LF = re.compile(rb"(?<!\r)\n")
 _PATIENCE_S = 0.15
 _BANNER_S = 0.05
 _AT_ONCE = 65536
@@ -121,6 +127,22 @@ class Banner:
 
 
 @dataclass
+class LineEnds:
+    """Puts a CR before each LF that has none."""
+
+    _after_cr: bool = False
+    _over: bool = False
+
+    def pass_on(self, data: bytes, *, raw: bool) -> bytes:
+        """Take what is printed, and whether the prompt is the raw one; return what is to be shown."""
+        self._over = self._over or _MOUNT in data
+        if not (raw or self._over):
+            data = _LONE_LF.sub(b"\r\n", data if not self._after_cr else b"\r" + data)[self._after_cr :]
+        self._after_cr = data.endswith(b"\r") if data else self._after_cr
+        return data
+
+
+@dataclass
 class _Hidden:
     """Brings a fresh prompt into the raw mode and hides that it was not there from the start.
 
@@ -175,6 +197,7 @@ class Terminal:
         self._hidden = _Hidden() if raw else None
         self._interrupt = interrupt
         self._watch = PromptWatch()
+        self._line_ends = LineEnds()
         self._banner = Banner(board.encode())
         self._flushes: asyncio.TimerHandle | None = None
         self._over = False
@@ -227,13 +250,13 @@ class Terminal:
             self._type(keys)
         if self._flushes is not None:
             self._flushes.cancel()
-        if data := self._banner.pass_on(data):
+        if data := self._line_ends.pass_on(self._banner.pass_on(data), raw=self._watch.raw):
             self._output(data)
         if self._banner.kept:
             self._flushes = asyncio.get_running_loop().call_later(_BANNER_S, self._flush)
 
     def _flush(self) -> None:
-        if data := self._banner.flush():
+        if data := self._line_ends.pass_on(self._banner.flush(), raw=self._watch.raw):
             self._output(data)
 
     def _type(self, data: bytes) -> None:
