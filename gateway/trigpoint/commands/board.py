@@ -1,18 +1,17 @@
-"""`trigpoint board`: emulate a board on this machine, and enrol it on the chain."""
+"""`trigpoint board`: boards on a cable, over the network, and emulated on this machine."""
 
 from __future__ import annotations
 
-import hashlib
 import json
-import re
-import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
+from trigpoint.commands.board_enroll import enroll
+from trigpoint.commands.board_flash import flash
 from trigpoint.commands.emulate import emulate
 
 if TYPE_CHECKING:
@@ -21,101 +20,16 @@ if TYPE_CHECKING:
     from trigpoint.config import Config
     from trigpoint.wire.permit import Permit
 
-board = typer.Typer(no_args_is_help=True, help="Emulate a board on this machine, and enrol it on the chain.")
+board = typer.Typer(no_args_is_help=True, help="Flash, enrol and look after boards, real or emulated.")
 
-BoardDirectory = Annotated[
-    Path,
-    typer.Argument(metavar="DIR", help="The emulated board's directory; made if it is not there.", show_default=False),
-]
-GatewayOption = Annotated[
-    Path,
-    typer.Option("--gateway", metavar="DIR", help="The directory of the gateway it belongs to.", show_default=False),
-]
-StationOption = Annotated[
-    str,
-    typer.Option("--station", help="Whose weather it measures: EWR, JFK or LGA, New York's three airports."),
-]
-
-_PERMIT_LIFE_S = 3600
 _AUTHORITY_FILE = "/ca.der"
-_OWNER = re.compile("0x[0-9a-fA-F]{40}")
-_NO_METADATA = bytes(32)
 
 
 board.command()(emulate)
 
 
-@board.command()
-def enroll(
-    directory: BoardDirectory,
-    *,
-    gateway: GatewayOption,
-    station: StationOption = "JFK",
-    owner: Annotated[
-        str | None,
-        typer.Option("--owner", metavar="ADDRESS", help="Who will own the board's token; default: who pays."),
-    ] = None,
-    metadata: Annotated[
-        Path | None,
-        typer.Option("--metadata", metavar="FILE", help="A document about the board; its hash goes on the chain."),
-    ] = None,
-    key_file: Annotated[
-        Path | None,
-        typer.Option("--key-file", metavar="FILE", help="The account that pays; default: the gateway's own."),
-    ] = None,
-    print_permit: Annotated[
-        bool, typer.Option("--print-permit", help="Print the permit as JSON for someone else to submit.")
-    ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")] = False,
-) -> None:
-    """Register a board on the chain: it signs a permit, and an account of yours pays to submit it.
-
-    The permit binds owner, contract, chain, document and a deadline of one hour: whoever submits it can do only what
-    the board signed. From then on the gateway accepts what the board says. The board must not be running.
-
-    Example: trigpoint board enroll board1 --gateway gw
-    """
-    from trigpoint.chain.client import connect
-    from trigpoint.chain.keys import load_account
-    from trigpoint.chain.node import Node
-    from trigpoint.chain.registration import register
-    from trigpoint.commands.gateway import load_config
-    from trigpoint.errors import OperatorError
-
-    config = load_config(gateway)
-    registry = _registry(config, gateway)
-    account = load_account(key_file or config.chain.key_file)
-    web3 = connect(config.chain.rpc_url, config.chain.chain_id)
-    head = Node(web3).block()
-    if head is None:
-        raise OperatorError("the node has no block yet; try again when it has started")
-    with explained():
-        permit = sign_permit(
-            open_board(directory, config, station),
-            chain_id=config.chain.chain_id,
-            registry=registry,
-            owner=_address(owner or account.address),
-            metadata_hash=_hash_of(metadata) if metadata else _NO_METADATA,
-            deadline=head.time + _PERMIT_LIFE_S,
-        )
-    if print_permit:
-        typer.echo(json.dumps({"chain_id": config.chain.chain_id, "registry": "0x" + registry.hex(), **_plain(permit)}))
-        return
-    done = register(web3, account, registry, permit)
-    if as_json:
-        answer = {
-            "board": kid_of(permit).hex(),
-            "owner": "0x" + permit.owner.hex(),
-            "transaction": "0x" + done.transaction.hex(),
-            "block": done.block,
-            "gas_used": done.gas_used,
-        }
-        typer.echo(json.dumps(answer, indent=2))
-        return
-    typer.echo(f"Enrolled board {kid_of(permit).hex()}")
-    typer.echo(f"in block {done.block} for {done.gas_used:,} gas; its owner is 0x{permit.owner.hex()}.")
-    next_words = ["trigpoint", "board", "emulate", str(directory), "--gateway", str(gateway), "--station", station]
-    typer.echo(f"Next: {shlex.join(next_words)}")
+board.command()(enroll)
+board.command()(flash)
 
 
 def open_board(directory: Path, config: Config, station: str) -> EmulatedBoard:
@@ -127,6 +41,7 @@ def open_board(directory: Path, config: Config, station: str) -> EmulatedBoard:
     """
     from trigpoint_tools.emulator.board import EmulatedBoard
     from trigpoint_tools.emulator.weather import Weather
+    from trigpoint_tools.serial.settings import authority_of
 
     from trigpoint.clock import WorldClock
     from trigpoint.commands.gateway import link_key_hex
@@ -144,7 +59,7 @@ def open_board(directory: Path, config: Config, station: str) -> EmulatedBoard:
     if (directory / "board.json").exists():
         return EmulatedBoard.open(directory, clock, weather)
     broker = config.broker
-    authority = _authority(broker.ca) if broker.tls else None
+    authority = authority_of(broker.ca) if broker.tls else None
     firmware = board_config(broker.host, broker.port, link_key_hex(config), tls=broker.tls)
     made = EmulatedBoard.create(directory, firmware, clock, weather)
     if authority is not None:
@@ -240,59 +155,3 @@ def explained() -> Iterator[None]:
         yield
     except EmulatorError as error:
         raise OperatorError(str(error)) from error
-
-
-def _authority(ca: Path | None) -> bytes:
-    """Return the broker's certificate authority as the board wants it, in DER."""
-    from cryptography import x509
-    from cryptography.hazmat.primitives.serialization import Encoding
-
-    from trigpoint.errors import OperatorError
-
-    if ca is None:
-        raise OperatorError("a board has no list of authorities: name the one of your broker in broker.ca")
-    try:
-        return x509.load_pem_x509_certificate(ca.read_bytes()).public_bytes(Encoding.DER)
-    except (OSError, ValueError) as error:
-        raise OperatorError(f"cannot read a PEM certificate from {ca}; correct broker.ca") from error
-
-
-def _registry(config: Config, gateway: Path) -> bytes:
-    from trigpoint.errors import OperatorError
-
-    if not config.chain.device_registry:
-        raise OperatorError(
-            f"{gateway} names no contracts yet; run `trigpoint chain deploy --gateway {gateway}`, or put the addresses "
-            "of contracts that exist into its gateway.toml"
-        )
-    return _address(config.chain.device_registry)
-
-
-def _address(text: str) -> bytes:
-    from trigpoint.errors import OperatorError
-
-    if not _OWNER.fullmatch(text):
-        raise OperatorError(f"{text!r} is not an address; write it as 0x and 40 hexadecimal digits")
-    return bytes.fromhex(text[2:])
-
-
-def _hash_of(path: Path) -> bytes:
-    from trigpoint.errors import OperatorError
-
-    try:
-        return hashlib.sha256(path.read_bytes()).digest()
-    except OSError as error:
-        raise OperatorError(f"cannot read {path}: {error.strerror}; give the path of an existing file") from error
-
-
-def _plain(permit: Permit) -> dict[str, str | int]:
-    return {
-        "kid": kid_of(permit).hex(),
-        "owner": "0x" + permit.owner.hex(),
-        "x": permit.x.hex(),
-        "y": permit.y.hex(),
-        "metadata_hash": permit.metadata_hash.hex(),
-        "deadline": permit.deadline,
-        "r": permit.r.hex(),
-        "s": permit.s.hex(),
-    }

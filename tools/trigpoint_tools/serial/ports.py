@@ -98,6 +98,11 @@ def choose(wanted: str | None, found: Sequence[Port]) -> Port:
     return found[0]
 
 
+def has_mac(port: Port, mac: str) -> bool:
+    """Return whether a port's serial number is the MAC address of its chip, as with Espressif's own USB."""
+    return port.serial_number.lower() == mac
+
+
 def check(port: Port) -> None:
     """See whether a port can be opened and nobody else has it.
 

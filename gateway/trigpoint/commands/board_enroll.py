@@ -1,0 +1,314 @@
+"""`trigpoint board enroll`: a board gets a key, its settings and an owner on the chain, and is waited for."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from trigpoint.commands import boardoptions as options
+
+if TYPE_CHECKING:
+    from trigpoint_tools.serial.batch import Outcome, Row
+    from trigpoint_tools.serial.ports import Port
+
+    from trigpoint.wire.permit import Permit
+
+
+def enroll(
+    board: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[PORT|DIR]",
+            help="A serial port, rfc2217://HOST:PORT, or an emulated board's directory; default: the board on USB.",
+            show_default=False,
+        ),
+    ] = None,
+    *,
+    gateway: Annotated[
+        Path,
+        typer.Option(
+            "--gateway", metavar="DIR", help="The directory of the gateway it belongs to.", show_default=False
+        ),
+    ],
+    wifi: options.Wifi = None,
+    wifi_password_file: options.WifiPasswordFile = None,
+    broker: options.Broker = None,
+    broker_password_file: options.BrokerPasswordFile = None,
+    config: options.BaseConfig = None,
+    sensor: options.Sensors = None,
+    sample_every: options.SampleEvery = None,
+    ntp: options.Ntp = None,
+    owner_key: options.OwnerKey = None,
+    owner: options.Owner = None,
+    metadata: options.Metadata = None,
+    key_file: options.KeyFile = None,
+    wait: options.Wait = 900,
+    print_permit: Annotated[
+        bool, typer.Option("--print-permit", help="Print the permit as JSON for someone else to submit.")
+    ] = False,
+    label: options.LabelFile = None,
+    fleet: options.Fleet = "",
+    verify_link: options.VerifyLink = "",
+    csv: Annotated[
+        Path | None,
+        typer.Option("--csv", metavar="FILE", help="A list of boards, one line each; see docs/hardware.md."),
+    ] = None,
+    results: Annotated[
+        Path | None,
+        typer.Option("--results", metavar="FILE", help="Where the list's results go; default: beside it."),
+    ] = None,
+    station: Annotated[
+        str, typer.Option("--station", help="Emulated boards: whose weather they measure: EWR, JFK or LGA.")
+    ] = "JFK",
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")] = False,
+) -> None:
+    """Enrol a board: settings, key, permit, registration, and its first verified statement.
+
+    The board makes its key itself and never gives it away; it signs a permit that binds owner, contract, chain,
+    document and a deadline of one hour, and an account of yours pays to submit it. Run it again after an error: it
+    goes on where it was. Passwords are never arguments: see --wifi and --broker-password-file.
+
+    Example: trigpoint board enroll --gateway gw --wifi "my network" --sensor bme280
+
+    An emulated board: trigpoint board enroll board1 --gateway gw
+    """
+    if verify_link:
+        from trigpoint_tools.serial.label import check_link
+
+        check_link(verify_link)
+    answers = options.Answers(
+        gateway=gateway,
+        wifi=wifi,
+        wifi_password_file=wifi_password_file,
+        broker=broker,
+        broker_password_file=broker_password_file,
+        config=config,
+        sensors=tuple(sensor or ()),
+        sample_every=sample_every,
+        ntp=ntp,
+        owner_key=owner_key,
+        owner=owner,
+        metadata=metadata,
+        key_file=key_file,
+        wait=wait,
+        label=label,
+        fleet=fleet,
+        verify_link=verify_link,
+    )
+    if csv is not None:
+        if board is not None or print_permit:
+            raise typer.BadParameter("a list names its boards itself, and registers them", param_hint="--csv")
+        _enroll_list(csv, results or csv.with_suffix(".results.csv"), answers, as_json=as_json)
+        return
+    if board is not None and not options.is_port(board):
+        done = _enroll_emulated(Path(board), answers, station, submit=not print_permit)
+    else:
+        from trigpoint_tools.serial import ports
+
+        port = ports.choose(board, ports.find())
+        done = enroll_port(port, answers, options.Secrets(), submit=not print_permit, quiet=as_json or print_permit)
+    if print_permit:
+        typer.echo(json.dumps(done["permit"]))
+    elif as_json:
+        typer.echo(json.dumps(done, indent=2))
+    else:
+        show_enrolled(done)
+
+
+def enroll_port(
+    port: Port, answers: options.Answers, secrets: options.Secrets, *, submit: bool = True, quiet: bool = False
+) -> dict[str, Any]:
+    """Enrol the board at a serial port and return what --json prints of it.
+
+    Raises:
+        OperatorError: a step failed; the same call goes on from there.
+    """
+    from rich.console import Console
+    from trigpoint_tools.serial import enrol, ports
+    from trigpoint_tools.serial.session import Session
+
+    from trigpoint.commands.gateway import load_config
+
+    config = load_config(answers.gateway)
+    world = options.world_for(answers, config)
+    ports.check(port)
+    console = Console(stderr=True, quiet=quiet)
+    with console.status(f"{port.device}: asks the board who it is") as status, Session(port.device) as session:
+        chip = chip_of(session)
+        status.stop()
+        told = options.settings_for(answers, config, chip, secrets)
+        status.start()
+
+        def report(step: enrol.Step) -> None:
+            status.update(f"{port.device}: {step.value}")
+            if step is not enrol.Step.DONE:
+                console.print(f"  {port.device}  {step.value}", style="dim")
+
+        result = enrol.enrol(session, told, world, report, submit=submit, wait_s=answers.wait)
+    done: dict[str, Any] = {
+        "board": result.kid.hex(),
+        "owner": "0x" + world.owner.hex(),
+        "statements": result.stored,
+        "transaction": "0x" + world.done.transaction.hex() if world.done else None,
+        "block": world.done.block if world.done else None,
+        "gas_used": world.done.gas_used if world.done else None,
+    }
+    if not submit and result.permit:
+        done["permit"] = permit_json(result.permit, config.chain.chain_id, world.registry)
+    make_label(answers, result.kid, config.chain.chain_id, world.registry)
+    return done
+
+
+def chip_of(session: Any) -> str:
+    """Return the chip that a board's MicroPython says it runs on, as esptool names it."""
+    machine = str(session.run("import sys\nprint(sys.implementation._machine)")).strip().lower()
+    name = machine.rpartition(" with ")[2].replace("-", "").split(" ")[0]
+    # Some builds name a module with PSRAM, such as ESP32-S3-N8R8; the chip is what it begins with.
+    return next((chip for chip in ("esp32s2", "esp32s3", "esp32c3", "esp32c6") if name.startswith(chip)), "esp32")
+
+
+def show_enrolled(done: dict[str, Any]) -> None:
+    """Print how an enrolment ended."""
+    typer.echo(f"Enrolled board {done['board']}")
+    if done.get("transaction"):
+        typer.echo(f"in block {done['block']} for {done['gas_used']:,} gas; its owner is {done['owner']}.")
+    else:
+        typer.echo(f"It was registered already; its owner was asked to be {done['owner']}.")
+    if done.get("statements"):
+        typer.echo("Its first statement has come: the gateway has verified and stored it.")
+    if done.get("next"):
+        typer.echo(f"Next: {done['next']}")
+
+
+def permit_json(permit: Permit, chain_id: int, registry: bytes) -> dict[str, str | int]:
+    """Return a permit as `--print-permit` prints it."""
+    from trigpoint.wire.keys import PublicKey
+
+    return {
+        "chain_id": chain_id,
+        "registry": "0x" + registry.hex(),
+        "kid": PublicKey(permit.x, permit.y).kid.hex(),
+        "owner": "0x" + permit.owner.hex(),
+        "x": permit.x.hex(),
+        "y": permit.y.hex(),
+        "metadata_hash": permit.metadata_hash.hex(),
+        "deadline": permit.deadline,
+        "r": permit.r.hex(),
+        "s": permit.s.hex(),
+    }
+
+
+def make_label(answers: options.Answers, kid: bytes, chain_id: int, registry: bytes) -> None:
+    """Make the label that was asked for, if one was."""
+    if answers.label is None:
+        return
+    from trigpoint_tools.serial import label
+
+    made = label.Label(kid, chain_id, registry, answers.fleet, answers.verify_link)
+    if answers.label == "-":
+        typer.echo(label.terminal(made), err=True)
+    else:
+        label.save(made, Path(answers.label))
+
+
+def _enroll_emulated(directory: Path, answers: options.Answers, station: str, *, submit: bool) -> dict[str, Any]:
+    from trigpoint.commands.board import explained, open_board, sign_permit
+    from trigpoint.commands.gateway import load_config
+    from trigpoint.wire.keys import PublicKey
+
+    config = load_config(answers.gateway)
+    world = options.world_for(answers, config)
+    terms = world.terms()
+    with explained():
+        permit = sign_permit(
+            open_board(directory, config, station),
+            chain_id=terms.chain_id,
+            registry=terms.registry,
+            owner=terms.owner,
+            metadata_hash=terms.metadata_hash,
+            deadline=terms.deadline,
+        )
+    kid = PublicKey(permit.x, permit.y).kid
+    done: dict[str, Any] = {"board": kid.hex(), "owner": "0x" + permit.owner.hex()}
+    if submit:
+        world.register(permit)
+        assert world.done is not None
+        done |= {
+            "transaction": "0x" + world.done.transaction.hex(),
+            "block": world.done.block,
+            "gas_used": world.done.gas_used,
+        }
+    else:
+        done["permit"] = permit_json(permit, terms.chain_id, terms.registry)
+    make_label(answers, kid, terms.chain_id, terms.registry)
+    next_words = ["trigpoint", "board", "emulate", str(directory), "--gateway", str(answers.gateway)]
+    done["next"] = shlex.join([*next_words, "--station", station])
+    return done
+
+
+def _enroll_list(path: Path, results_path: Path, answers: options.Answers, *, as_json: bool) -> None:
+    from trigpoint_tools.serial import batch
+
+    from trigpoint.errors import OperatorError
+
+    rows = batch.read(path)
+    results = batch.Results(results_path)
+    left = results.left(rows)
+    if len(left) < len(rows):
+        typer.echo(f"{len(rows) - len(left)} of {len(rows)} boards are done, see {results_path}", err=True)
+    secrets = options.Secrets()
+    for number, row in enumerate(left, len(rows) - len(left) + 1):
+        outcome = _one_of_list(row, answers, secrets, quiet=as_json)
+        results.add(outcome)
+        if not as_json:
+            said = outcome.error or f"{outcome.status} {outcome.kid}"
+            typer.echo(f"{number}/{len(rows)}  {row.name}  {said}", err=bool(outcome.error))
+    ended = [result for row in rows if (result := results.of(row))]
+    failed = sum(not result.done for result in ended)
+    if as_json:
+        typer.echo(json.dumps([vars(result) for result in ended], indent=2))
+    if failed:
+        raise OperatorError(f"{failed} of {len(rows)} boards are not enrolled, see {results_path}: run this again")
+
+
+def _one_of_list(row: Row, answers: options.Answers, secrets: options.Secrets, *, quiet: bool) -> Outcome:
+    from trigpoint_tools.serial import batch, ports
+
+    from trigpoint.errors import OperatorError
+
+    try:
+        port = ports.choose(row.port, ports.find()) if row.port else _port_with(row.mac)
+        done = enroll_port(port, answers.for_row(row), secrets, quiet=quiet)
+    except OperatorError as error:
+        return batch.Outcome(row.name, "failed", error=str(error))
+    return batch.Outcome(row.name, "enrolled", done["board"], done["owner"], done["transaction"] or "")
+
+
+def _port_with(mac: str) -> Port:
+    """Return the port of the board with this MAC address; where USB does not tell it, MicroPython is asked."""
+    from trigpoint_tools.serial import ports
+    from trigpoint_tools.serial.session import Session
+
+    from trigpoint.errors import OperatorError
+
+    found = ports.find()
+    for port in found:
+        if ports.has_mac(port, mac):
+            return port
+    for port in found:
+        try:
+            with Session(port.device) as session:
+                said = session.run(
+                    "import machine, binascii\nprint(binascii.hexlify(machine.unique_id(), ':').decode())"
+                )
+        except OperatorError:
+            continue  # it is another row's, or no board that is flashed
+        if said.strip() == mac:
+            return port
+    raise OperatorError(
+        f"no board on USB has the MAC address {mac}: plug it in; `trigpoint board ls` shows what is there"
+    )
