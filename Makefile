@@ -12,10 +12,10 @@ WORKERS ?= 4
 PYTHON_READY := .venv/.ready
 NODE_READY := contracts/node_modules/.ready
 
-.PHONY: help setup demo test soak check format bench contracts clean
+.PHONY: help setup demo test soak check format bench mpremote-suite contracts clean
 
 help: ## list the targets
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
 
 setup: $(PYTHON_READY) $(NODE_READY) ## install everything the other targets need into .venv and contracts/node_modules
 
@@ -63,6 +63,9 @@ format: setup ## rewrite the sources in the project's format
 
 bench: setup ## measure every figure, print a table, write build/bench/results.json
 	@$(BIN)/python -m trigpoint_tools.bench
+
+mpremote-suite: setup ## run mpremote's own tests on an emulated board; SUITE=<a checkout of micropython/micropython>
+	@$(BIN)/python -m trigpoint_tools.bench.serial '$(SUITE)'
 
 contracts: setup ## compile the contracts and bring their ABIs and bytecode into the Python package
 	@cd contracts && node_modules/.bin/forge build

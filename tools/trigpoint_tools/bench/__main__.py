@@ -17,7 +17,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from trigpoint_tools.bench import battery, budget, demo, gas, journal, signing
+from trigpoint_tools.bench import battery, budget, demo, gas, journal, serial, signing
 
 RESULTS = Path("build/bench/results.json")
 
@@ -37,6 +37,7 @@ LIMITS: dict[str, tuple[float, str]] = {
 
 # The least that a figure may be, and what it says.
 LEAST: dict[str, tuple[float, str]] = {
+    "esptool_roundtrip_bytes": (1 << 20, "written, verified and read back equal by unmodified esptool"),
     "powercut_points": (500, "runs of the journal whose power was cut, each at another flash operation"),
 }
 
@@ -50,6 +51,8 @@ MEANINGS: dict[str, str] = {
     "boot_vs_loop": "processor time, cold boot to first signed statement / the same loop",
     "battery_mah_per_day": "a sample each 10 min, connecting each hour: docs/battery.md",
     "journal_erased_bytes_per_statement": "flash erased to keep 600 bytes and then their ack",
+    "mpremote_suite_passed": "of mpremote's own tests (make mpremote-suite), on an emulated board",
+    "mpremote_suite_tests": "how many there are",
     "journal_wear_spread": "erases of the most worn block / mean of all",
 }
 
@@ -60,6 +63,7 @@ PARTS: dict[str, Callable[[Callable[[str], None]], Figures]] = {
     "budget": budget.figures,
     "battery": battery.figures,
     "gas": gas.figures,
+    "serial": serial.figures,
     "demo": demo.figures,
 }
 

@@ -37,7 +37,10 @@ _TAIL = 64
 _BANNER = re.compile(
     rb'(MicroPython [^\r\n]{0,60}; )[^\r\n]{0,60}(\r\n(?:Type "help\(\)" for|Use Ctrl-D to)[^\r\n]{0,60}\r\n)(?=>>> )'
 )
-_BEGUN_BANNER = re.compile(rb"MicroPython [^>]{0,200}>{0,3}\Z")
+_NAME = b"MicroPython "
+_BEGUN_BANNER = re.compile(
+    rb"(?:MicroPython [^>]{0,200}>{0,3}|" + b"|".join(_NAME[:end] for end in range(len(_NAME) - 1, 0, -1)) + rb")\Z"
+)
 _PROMPT = b"\n>>> "
 _CTRL_C = b"\x03"
 _MOUNT = b"\x18"
