@@ -9,9 +9,10 @@ import time
 from pathlib import Path
 
 import pytest
+from emulated import Make, make
 from serialdevice import Device, Plug, plug
 
-__all__ = ["plug"]
+__all__ = ["make", "plug"]
 
 
 @pytest.fixture
@@ -162,6 +163,21 @@ def test_romfs_lies_in_flash_and_costs_no_heap(device: Device, tmp_path: Path) -
     device.esptool("erase-region", "0x1e0000", "0x1000")
     device.wait_until("micropython")
     assert "Not a valid ROMFS" in device.mpremote("romfs", "query")
+
+
+def test_code_has_the_heap_that_it_has_on_a_board_without_a_port(device: Device, make: Make, tmp_path: Path) -> None:
+    code = "import gc\ngc.collect()\nprint('free', gc.mem_free())\n"
+    without = make(main=code)
+    without.start()
+    assert without.wait(20) == 0
+    expected = int(without.console[-1].split()[1])
+    (tmp_path / "main.py").write_text(code)
+    device.mpremote("cp", tmp_path / "main.py", ":")
+    terminal = Terminal(device)
+    terminal.keys(b"\r\x02import machine; machine.reset()\r")
+    terminal.wait_for(b"\r\nfree ")
+    assert abs(int(terminal.wait_for(b"\r\n")) - expected) < 500
+    terminal.close()
 
 
 def test_over_rfc2217_and_after_a_restart(device: Device, plug: Plug) -> None:

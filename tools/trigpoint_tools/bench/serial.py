@@ -136,7 +136,7 @@ def run_suite(checkout: Path, directory: Path) -> list[Outcome]:
             f"{script} is missing; name a checkout of micropython/micropython: make mpremote-suite SUITE="
         )
     if "getopts" not in script.read_text():
-        raise RuntimeError(f"{script} is older than its option -t, for a port; take a checkout of 27 July 2026 or later")
+        raise RuntimeError(f"{script} is older than its option -t; take a checkout of 27 July 2026 or later")
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}"}
     # With it Python writes byte by byte, and two tests compare how output of two programs is mixed.
     environment.pop("PYTHONUNBUFFERED", None)

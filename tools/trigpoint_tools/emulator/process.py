@@ -21,9 +21,10 @@ from trigpoint_tools.emulator.wire import INTERRUPT, Kind, RequestReader, WireFo
 _HARDWARE_HEAP = 34 * 1024
 
 # What the ROMFS partition's driver takes, and what names the board in place of the PC. The partition's content comes on
-# top: on a chip it is in flash, in the processor's address space.
-_ROM_HEAP = 3 * 1024
-_IDENTITY_HEAP = 4 * 1024
+# top, with the heap's own tables for it: on a chip it is in flash, in the processor's address space.
+_ROM_HEAP = 2 * 1024
+_ROM_TABLES = 32
+_IDENTITY_HEAP = 3584
 
 Answer = Callable[[Kind, bytes], Coroutine[Any, Any, bytes | None]]
 
@@ -77,7 +78,7 @@ class BoardProcess:
         ours, theirs = socket.socketpair()
         size = self._heap + _HARDWARE_HEAP
         if self._rom is not None:
-            size += self._rom.size + _ROM_HEAP
+            size += self._rom.size + self._rom.size // _ROM_TABLES + _ROM_HEAP
         if self._machine:
             size += _IDENTITY_HEAP
         heap = f"heapsize={size}"
