@@ -12,6 +12,12 @@ import typer
 
 from trigpoint.commands.board_enroll import enroll
 from trigpoint.commands.board_flash import flash
+from trigpoint.commands.board_logs import console, logs
+from trigpoint.commands.board_ls import ls
+from trigpoint.commands.board_rm import rm
+from trigpoint.commands.board_sensors import sensors
+from trigpoint.commands.board_status import status
+from trigpoint.commands.board_update import update
 from trigpoint.commands.emulate import emulate
 
 if TYPE_CHECKING:
@@ -25,11 +31,8 @@ board = typer.Typer(no_args_is_help=True, help="Flash, enrol and look after boar
 _AUTHORITY_FILE = "/ca.der"
 
 
-board.command()(emulate)
-
-
-board.command()(enroll)
-board.command()(flash)
+for _command in (flash, enroll, ls, status, sensors, logs, console, update, rm, emulate):
+    board.command()(_command)
 
 
 def open_board(directory: Path, config: Config, station: str) -> EmulatedBoard:

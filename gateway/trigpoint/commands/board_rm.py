@@ -1,0 +1,91 @@
+"""`trigpoint board rm`: a board's id is revoked for good, and on a cable its key is given up too."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from trigpoint.commands.boardtarget import AsJson, BoardArgument, Cable, Remote, resolve
+
+if TYPE_CHECKING:
+    from trigpoint.config import Config
+
+
+def rm(
+    board: BoardArgument = None,
+    *,
+    gateway: Annotated[
+        Path, typer.Option("--gateway", metavar="DIR", help="The gateway that it belongs to.", show_default=False)
+    ],
+    key_file: Annotated[
+        Path | None,
+        typer.Option("--key-file", metavar="FILE", help="The account that owns it; default: the gateway's own."),
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Revoke a board on the chain: from then on no gateway takes what it says. What it said before stays proven.
+
+    Over a cable the board gives up key, journal and configuration as well, and can be enrolled anew with another id.
+
+    Example: trigpoint board rm 3de4 --gateway gw
+    """
+    from trigpoint.commands.gateway import load_config
+    from trigpoint.errors import OperatorError
+
+    config = load_config(gateway)
+    target = resolve(board, gateway)
+    match target:
+        case Cable(port):
+            from trigpoint_tools.serial import ports, questions
+            from trigpoint_tools.serial.session import Session
+
+            ports.check(port)
+            with Session(port.device) as session:
+                text = questions.status(session).get("board")
+                if not isinstance(text, str):
+                    raise OperatorError(f"the board at {port.device} has no key; there is nothing to remove")
+                kid = bytes.fromhex(text)
+                _confirm(kid, yes)
+                done = _revoke(config, gateway, kid, key_file)
+                questions.forget(session, kid)
+        case Remote(_, known):
+            kid = known.kid
+            _confirm(kid, yes)
+            done = _revoke(config, gateway, kid, key_file)
+    if as_json:
+        typer.echo(json.dumps({"board": kid.hex(), **done}, indent=2))
+    else:
+        typer.echo(f"Removed board {kid.hex()}; what it said before stays proven.")
+
+
+def _confirm(kid: bytes, yes: bool) -> None:
+    if not yes:
+        typer.confirm(f"Revoke board {kid.hex()} for good? Its id is never used again.", abort=True, err=True)
+
+
+def _revoke(config: Config, gateway: Path, kid: bytes, key_file: Path | None) -> dict[str, Any]:
+    from trigpoint.chain.abi import DEVICE_REGISTRY
+    from trigpoint.chain.client import connect
+    from trigpoint.chain.keys import load_account
+    from trigpoint.chain.node import Node
+    from trigpoint.chain.transactions import Request, transact
+    from trigpoint.commands.boardoptions import registry_of
+    from trigpoint.errors import OperatorError
+
+    account = load_account(key_file or config.chain.key_file)
+    node = Node(connect(config.chain.rpc_url, config.chain.chain_id))
+    registry = registry_of(config, gateway)
+    number = int.from_bytes(kid, "big")
+    head = node.block()
+    if head is None:
+        raise OperatorError("the node has no block yet; try again when it has started")
+    (active,) = node.call(DEVICE_REGISTRY, registry, "activeAt", number, head.time)
+    if not active:
+        return {"transaction": None}
+    request = Request(DEVICE_REGISTRY, registry, DEVICE_REGISTRY.call("revoke", number))
+    mined = transact(node, account, config.chain.chain_id, request)
+    return {"transaction": "0x" + mined.transaction.hex(), "block": mined.receipt.block}

@@ -1,0 +1,81 @@
+"""`trigpoint board sensors`: what a board's sensors say."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from contextlib import closing
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from trigpoint.commands.boardtarget import AsJson, BoardArgument, Cable, GatewayOption, Remote, resolve
+
+if TYPE_CHECKING:
+    from trigpoint.config import Config
+
+
+def sensors(board: BoardArgument = None, *, gateway: GatewayOption = None, as_json: AsJson = False) -> None:
+    """Measure each sensor of a board once; by its gateway: show the newest reading of each.
+
+    Over a cable its application is stopped for it and started again. What is measured here is not signed.
+
+    Example: trigpoint board sensors /dev/ttyUSB0
+    """
+    match resolve(board, gateway):
+        case Cable(port):
+            from trigpoint_tools.serial import ports, questions
+            from trigpoint_tools.serial.session import Session
+
+            ports.check(port)
+            with Session(port.device) as session:
+                measured = questions.sensors(session)
+                session.restart()
+            if as_json:
+                typer.echo(json.dumps(measured, indent=2))
+                return
+            for part in measured:
+                typer.echo(f"{part['part']}{': ' + part['error'] if part['error'] else ''}")
+                for name, unit, mantissa, exponent in part["readings"]:
+                    typer.echo(f"  {name:<24} {decimal(mantissa, exponent):>12} {unit}")
+            raise typer.Exit(1 if any(part["error"] for part in measured) else 0)
+        case Remote(config, known):
+            rows = _newest(config, known.kid)
+            if as_json:
+                typer.echo(json.dumps(rows, indent=2))
+                return
+            if not rows:
+                typer.echo("No reading of this board is stored yet.")
+            for row in rows:
+                when = datetime.fromtimestamp(row["time"], UTC).strftime("%Y-%m-%d %H:%M:%S")
+                typer.echo(f"{when}  {row['name']:<24} {row['value']:>12} {row['unit']}")
+
+
+def decimal(mantissa: int, exponent: int) -> str:
+    """Return mantissa times 10 to the power of exponent (0 or less) with every digit that was measured."""
+    if exponent >= 0:
+        return str(mantissa)
+    digits = str(abs(mantissa)).rjust(1 - exponent, "0")
+    return f"{'-' if mantissa < 0 else ''}{digits[:exponent]}.{digits[exponent:]}"
+
+
+def _newest(config: Config, kid: bytes) -> list[dict[str, Any]]:
+    from trigpoint.errors import OperatorError
+    from trigpoint.store.database import open_database
+
+    try:
+        with closing(open_database(config.database, read_only=True)) as connection:
+            # Readings of one statement are in the order of time: the last of each name is the newest.
+            rows = connection.execute(
+                "SELECT name, unit, mantissa, exponent, time_s FROM readings WHERE leaf_index ="
+                " (SELECT max(leaf_index) FROM statements WHERE kid = ?) ORDER BY position",
+                (kid,),
+            ).fetchall()
+    except sqlite3.Error as error:
+        raise OperatorError(f"cannot read {config.database}: {error}; is it this version's?") from error
+    newest = {row[0]: row for row in rows}
+    return [
+        {"name": name, "unit": unit, "value": decimal(mantissa, exponent), "time": time}
+        for name, unit, mantissa, exponent, time in newest.values()
+    ]

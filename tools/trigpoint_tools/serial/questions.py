@@ -1,0 +1,108 @@
+"""What a board at a cable says of itself. Its application is stopped for it, and started again by who asked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from trigpoint_tools.serial.session import Session
+
+# What is secret stays on the board: of the configuration only what tells how it is set up.
+_STATUS = """\
+import json, os, sys, gc
+d = {"machine": sys.implementation._machine, "micropython": ".".join(str(n) for n in sys.implementation.version[:3])}
+s = os.statvfs("/")
+d["flash_free"] = s[0] * s[3]
+gc.collect()
+d["heap_free"] = gc.mem_free()
+try:
+    import slots
+    l = slots.load()
+    d["slot"] = slots.SLOTS[l.active][1:]
+    d["release"] = l.version
+    d["safe_modes"] = l.safe
+    d["bad_end"] = l.cause
+except ImportError:
+    d["slot"] = None
+try:
+    with open("/config.json") as f:
+        c = json.load(f)
+    d["wifi"] = [n["ssid"] for n in c["wifi"]]
+    d["broker"] = "{}:{}".format(c["broker"]["host"], c["broker"].get("port", 8883))
+    d["sensors"] = [e["type"] for e in c["sensors"]]
+    d["sample_s"] = c.get("sample_s", 3600)
+except (OSError, ValueError, KeyError, TypeError) as e:
+    d["config"] = "none" if isinstance(e, OSError) else "bad"
+try:
+    import esp32
+    from trig.identity import NVS
+    from trig.key_store import RECORD, NvsKeys, read_blob
+    n = esp32.NVS(NVS)
+    r = read_blob(n, RECORD, 64)
+    k = None if r is not None else NvsKeys(n, None, None).load()
+    d["board"] = r[-32:].hex() if r is not None else k.kid.hex() if k is not None else None
+except ImportError:
+    d["board"] = None
+print(json.dumps(d))
+"""
+
+_SENSORS = """\
+import json, asyncio, machine
+from trig import config, sensors
+c = config.load("/config.json")
+a = []
+for s in sensors.open_sensors(c["sensors"], machine):
+    out = [None] * len(s.channels)
+    e = ""
+    try:
+        asyncio.run(asyncio.wait_for_ms(s.measure(out), s.limit_ms))
+    except Exception as x:
+        e = "{}: {}".format(type(x).__name__, x)
+    r = [] if e else [[n, u, v, x] for (n, u, x), v in zip(s.channels, out)]
+    a.append({"part": s.part, "readings": r, "error": e})
+print(json.dumps(a))
+"""
+
+_SENSORS_S = 60
+
+
+def status(session: Session) -> Mapping[str, Any]:
+    """Return what the board is and how it is set up, without its secrets.
+
+    Raises:
+        OperatorError: it does not answer.
+    """
+    answer: Mapping[str, Any] = session.ask(_STATUS, timeout=60)
+    return answer
+
+
+def crashes(session: Session) -> str:
+    """Return what the board's last crashes said.
+
+    Raises:
+        BoardCodeError: Trigpoint is not on it.
+    """
+    return session.run("import trig.crash\ntrig.crash.show()").strip()
+
+
+def sensors(session: Session) -> list[dict[str, Any]]:
+    """Measure each sensor of the board's configuration once.
+
+    Returns:
+        For each {"part", "readings": [[name, unit, mantissa, exponent], ...], "error"}.
+
+    Raises:
+        BoardCodeError: it has no valid configuration.
+    """
+    answer: list[dict[str, Any]] = session.ask(_SENSORS, timeout=_SENSORS_S)
+    return answer
+
+
+def forget(session: Session, kid: bytes) -> None:
+    """Have the board give up its key, journal and configuration for good.
+
+    Raises:
+        BoardCodeError: it has another key.
+    """
+    session.run(f"import trig.enroll\ntrig.enroll.forget({kid.hex()!r})", timeout=60)
+    session.remove("/config.json")
