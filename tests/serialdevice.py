@@ -25,6 +25,13 @@ class Device:
     directory: Path
     cable: SerialCable
     ports: Ports
+    plugged: bool = True
+
+    def unplug(self) -> None:
+        """Cut its power, if it has any."""
+        if self.plugged:
+            self.plugged = False
+            self.cable.unplug()
 
     @property
     def flash(self) -> bytes:
@@ -79,4 +86,4 @@ def plug(tmp_path: Path) -> Iterator[Plug]:
 
     yield plug_in
     for device in plugged:
-        device.cable.unplug()
+        device.unplug()

@@ -183,10 +183,7 @@ def test_code_has_the_heap_that_it_has_on_a_board_without_a_port(device: Device,
 def test_over_rfc2217_and_after_a_restart(device: Device, plug: Plug) -> None:
     printed = device.mpremote("exec", "with open('/note', 'w') as file: file.write('x' * 3000)", rfc2217=True)
     assert not printed.strip()
-    device.cable.unplug()
+    device.unplug()
     again = plug()
     again.wait_until("micropython")
-    try:
-        assert "3000" in again.mpremote("exec", "import os; print(os.stat('/note')[6])")
-    finally:
-        device.cable.unplug = lambda: None  # type: ignore[method-assign]
+    assert "3000" in again.mpremote("exec", "import os; print(os.stat('/note')[6])")
