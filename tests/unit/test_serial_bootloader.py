@@ -106,6 +106,21 @@ def test_no_request_makes_the_bootloader_raise_or_grow(
     assert bootloader.feed(_request(Command.READ_REG, struct.pack("<I", 0x40001000)))
 
 
+_MOST = 0xFFFFFFFF
+
+
+@pytest.mark.parametrize("stub", [False, True])
+@pytest.mark.parametrize("numbers", [(_MOST,) * 5, (0, _MOST, 0, 0), (0, _MOST, 4096, 64), (_MOST, 0, 4096, _MOST)])
+def test_no_offset_and_no_size_is_believed(flash: FlashChip, stub: bool, numbers: tuple[int, ...]) -> None:
+    for command in Command:
+        bootloader = Bootloader(CHIPS["esp32s3"], _MAC, flash, lambda: None)
+        if stub:
+            bootloader.feed(_START_STUB)
+        answer = bootloader.feed(_request(command, struct.pack(f"<{len(numbers)}I", *numbers)))
+        assert len(answer) < 4096
+        assert bootloader.feed(_request(Command.READ_REG, struct.pack("<I", 0x40001000)))
+
+
 def test_a_stream_that_goes_on_after_its_end_is_refused(flash: FlashChip) -> None:
     import zlib
 

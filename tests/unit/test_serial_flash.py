@@ -15,6 +15,8 @@ from trigpoint_tools.emulator.image import TABLE, ImageError, build, read
 from trigpoint_tools.emulator.nvspartition import NvsPartition
 
 _MIB = 1 << 20
+# Around the ends of sectors, and close enough to each other to meet.
+_places = st.builds(lambda sector, near: sector * SECTOR + near, st.integers(1, 3), st.integers(-60, 60))
 
 
 @pytest.fixture
@@ -29,8 +31,8 @@ def chip(tmp_path: Path) -> Iterator[FlashChip]:
 @given(
     st.lists(
         st.one_of(
-            st.tuples(st.just("program"), st.integers(0, 3 * SECTOR), st.binary(min_size=1, max_size=100)),
-            st.tuples(st.just("erase"), st.integers(0, 3 * SECTOR), st.integers(1, 2 * SECTOR)),
+            st.tuples(st.just("program"), _places, st.binary(min_size=1, max_size=100)),
+            st.tuples(st.just("erase"), _places, st.integers(1, 2 * SECTOR)),
         ),
         max_size=12,
     )
