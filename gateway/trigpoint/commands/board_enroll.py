@@ -284,7 +284,7 @@ def _one_of_list(row: Row, answers: options.Answers, secrets: options.Secrets, *
         port = ports.choose(row.port, ports.find()) if row.port else _port_with(row.mac)
         done = enroll_port(port, answers.for_row(row), secrets, quiet=quiet)
     except OperatorError as error:
-        return batch.Outcome(row.name, "failed", error=str(error))
+        return batch.Outcome(row.name, "failed", error=" ".join(str(error).split()))
     return batch.Outcome(row.name, "enrolled", done["board"], done["owner"], done["transaction"] or "")
 
 

@@ -167,11 +167,10 @@ class Results:
         self._path = path
         self._by_board: dict[str, Outcome] = {}
         try:
-            text = path.read_text(encoding="utf-8") if path.exists() else ""
+            # A power cut may leave half a line; that board is done again.
+            whole = (path.read_bytes() if path.exists() else b"").rpartition(b"\n")[0].decode()
         except (OSError, UnicodeDecodeError) as error:
             raise OperatorError(f"cannot read {path}: give another file for the results") from error
-        # A power cut may leave half a line; that board is done again.
-        whole, _, _ = text.rpartition("\n")
         reader = csv.DictReader(io.StringIO(whole + "\n")) if whole else None
         if reader is not None:
             if tuple(reader.fieldnames or ()) != _RESULTS:

@@ -156,9 +156,11 @@ def enrol(
             world.register(permit)
             seen = replace(seen, registered=True)
     assert seen.key is not None
-    if not submit:
-        return Result(seen.key.kid, permit or sign_permit(session, world.terms()), seen.stored)
+    if not submit and permit is None:
+        permit = sign_permit(session, world.terms())
     session.restart()
+    if not submit:
+        return Result(seen.key.kid, permit, seen.stored)
     kid, stored = seen.key.kid, seen.stored
     if step is Step.START and wait_s:
         report(Step.START)

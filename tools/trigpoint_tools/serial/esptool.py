@@ -60,7 +60,6 @@ class Reader:
         chip, description, mac, flash: as in `Chip`, empty until they were printed.
         total: bytes that are to be written in all.
         part: how much of them is written, 0 to 1.
-        verified: whether what was written was read back and is right.
         connected: whether the chip answered.
         fatal: esptool's own words for what went wrong.
     """
@@ -71,7 +70,6 @@ class Reader:
     flash: int = 0
     total: int = 0
     part: float = 0.0
-    verified: bool = False
     connected: bool = False
     fatal: str = ""
     _last: list[str] = field(default_factory=list)
@@ -100,8 +98,6 @@ class Reader:
         elif found := _WROTE.match(text):
             self._done += int(found[1])
             self._at(self._done)
-        elif text.startswith("Hash of data verified"):
-            self.verified = True
         elif found := _FATAL.search(text):
             self.fatal = found[1]
 

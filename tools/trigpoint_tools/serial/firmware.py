@@ -26,7 +26,7 @@ LATEST: Final = "v1.27.0"
 """The release that `trigpoint board flash` takes if it is told nothing; the oldest that the board's code runs on."""
 
 # Day of a release, as in its files' names.
-_RELEASES = {"v1.26.1": "20250911", "v1.27.0": "20251209"}
+_RELEASES = {"v1.27.0": "20251209"}
 # A chip's name at esptool: its build at micropython.org, the id in its images' headers (ESP-IDF, esp_chip_id_t) and
 # where the second stage bootloader lies, with which the file begins.
 _CHIPS: dict[str, tuple[str, int, int]] = {

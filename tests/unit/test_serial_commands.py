@@ -1,0 +1,95 @@
+"""Which board a command means, and what boards say over the network."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from trigpoint.commands.board_enroll import chip_of
+from trigpoint.commands.board_sensors import decimal
+from trigpoint.commands.boardoptions import is_port
+from trigpoint.commands.boardtarget import pick
+from trigpoint.errors import OperatorError
+from trigpoint.store.queries import BoardSummary
+from trigpoint_tools.serial.remote import next_counter, parse, verdict
+
+
+def summary(first: int) -> BoardSummary:
+    return BoardSummary(bytes([first]) + bytes(31), bytes(20), True, False, 0, 0, 0)
+
+
+def test_a_board_is_named_by_the_beginning_of_its_id() -> None:
+    boards = [summary(0x3D), summary(0x4D)]
+    assert pick(boards, "3D00") is boards[0]
+    assert pick(boards[:1], None) is boards[0]
+    for wanted, said in ((None, "2 boards fit"), ("ffff", "no such board"), ("/nowhere", "neither"), ("3d", "neither")):
+        with pytest.raises(OperatorError, match=said):
+            pick(boards, wanted)
+    with pytest.raises(OperatorError, match="it knows: none"):
+        pick([], None)
+
+
+def test_ports_are_told_from_directories() -> None:
+    assert is_port("/dev/ttyUSB0") and is_port("rfc2217://lab:4000") and is_port("COM3")
+    assert not is_port("board1") and not is_port("3de4edb5")
+
+
+@pytest.mark.parametrize(
+    ("machine", "chip"),
+    [
+        ("Generic ESP32 module with ESP32", "esp32"),
+        ("Generic ESP32 module with SPIRAM with ESP32", "esp32"),
+        ("Generic ESP32S3 module with ESP32S3", "esp32s3"),
+        ("ESP32C3 module with ESP32-C3", "esp32c3"),
+        ("Generic ESP32C6 module with ESP32C6FH4", "esp32c6"),
+        ("Emulated ESP32 module with ESP32", "esp32"),
+    ],
+)
+def test_the_chip_is_in_what_micropython_calls_its_machine(machine: str, chip: str) -> None:
+    class Session:
+        def run(self, code: str) -> str:
+            return machine + "\r\n"
+
+    assert chip_of(Session()) == chip
+
+
+@given(st.integers(-(2**31), 2**31), st.integers(-9, 0))
+def test_every_measured_digit_is_shown(mantissa: int, exponent: int) -> None:
+    text = decimal(mantissa, exponent)
+    _, _, behind = text.partition(".")
+    assert len(behind) == -exponent
+    assert int(text.replace(".", "")) == mantissa
+
+
+@given(st.binary(max_size=60))
+def test_any_health_is_read_or_passed_over(data: bytes) -> None:
+    health = parse(data)
+    if health is not None:
+        assert next_counter(health) >= 1
+        assert verdict(health, 1) is None or "command" in health
+
+
+JSON: Any = st.recursive(
+    st.none() | st.integers() | st.text(max_size=9),
+    lambda inner: st.dictionaries(st.sampled_from(["command", "counter", "state", "reason"]), inner, max_size=4),
+    max_leaves=8,
+)
+
+
+@given(JSON)
+def test_any_command_record_is_read_or_passed_over(value: object) -> None:
+    health = parse(json.dumps(value).encode())
+    if health is not None:
+        assert next_counter(health) >= 1
+        verdict(health, 1)
+
+
+def test_what_became_of_a_command() -> None:
+    health = {"command": {"counter": 7, "state": "rolled back", "reason": "no ack in 600 s"}}
+    assert next_counter(health) == 8
+    assert verdict(health, 7) == ("rolled back", "no ack in 600 s")
+    assert verdict(health, 8) is None
+    assert verdict({"command": {"counter": 7, "state": "trying"}}, 7) is None
+    assert parse(b"[1]") is None
+    assert parse(b" " * 5000 + b"{}") is None

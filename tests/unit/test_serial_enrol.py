@@ -1,0 +1,209 @@
+"""Enrolment as a plan: what comes next, what a board may answer, what it is told."""
+
+import hashlib
+import itertools
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from hypothesis import given
+from hypothesis import strategies as st
+from trigpoint.errors import OperatorError
+from trigpoint.wire.keys import PublicKey
+from trigpoint.wire.permit import Permit
+from trigpoint_tools.serial import enrol, settings
+from trigpoint_tools.serial.enrol import Seen, Step, Terms, next_step
+from trigpoint_tools.serial.settings import Gateway
+
+KEY = PublicKey.of(ec.derive_private_key(7, ec.SECP256R1()))
+TERMS = Terms(31337, bytes(20), bytes(range(20)), bytes(32), 2_000_000_000)
+LINK = (KEY.x + KEY.y).hex()
+GATEWAY = Gateway("broker.example", 8883, True, b"der", LINK)
+WIFI = [("home", "correct horse")]
+
+
+def test_every_state_has_its_step() -> None:
+    for configured, key, registered, stored in itertools.product((False, True), (None, KEY), (False, True), (0, 5)):
+        step = next_step(Seen(configured, key, registered, stored))
+        if not configured:
+            assert step is Step.CONFIGURE  # it says where the key is to be made
+        elif key is None:
+            assert step is Step.KEY
+        elif not registered:
+            assert step is Step.REGISTER
+        else:
+            assert step is (Step.DONE if stored else Step.START)
+
+
+@dataclass
+class FakeSession:
+    """A board that has a key and this configuration, and signs nothing."""
+
+    files: dict[str, str] = field(default_factory=dict)
+    restarts: int = 0
+    port: str = "/dev/ttyUSB0"
+
+    def hashes(self, folders: object = ()) -> dict[str, str]:
+        return self.files
+
+    def ask(self, code: str, timeout: float = 0) -> Any:
+        return {"kid": KEY.kid.hex(), "x": KEY.x.hex(), "y": KEY.y.hex()}
+
+    def restart(self) -> None:
+        self.restarts += 1
+
+
+@dataclass
+class FakeWorld:
+    known: bool
+    statements: list[int]
+
+    def terms(self) -> Terms:
+        return TERMS
+
+    def registered(self, kid: bytes) -> bool:
+        return self.known
+
+    def register(self, permit: Permit) -> None:
+        raise AssertionError("it is registered")
+
+    def stored(self, kid: bytes) -> int:
+        return self.statements.pop(0) if len(self.statements) > 1 else self.statements[0]
+
+
+def configured() -> tuple[FakeSession, settings.Settings]:
+    told = settings.Settings(b"{}", None)
+    return FakeSession({enrol.CONFIG: hashlib.sha256(b"{}").hexdigest()}), told
+
+
+def run(world: FakeWorld, wait_s: float) -> tuple[FakeSession, enrol.Result, list[Step]]:
+    session, told = configured()
+    steps: list[Step] = []
+    clock = itertools.count()
+    result = enrol.enrol(
+        session,  # type: ignore[arg-type]
+        told,
+        world,
+        steps.append,
+        wait_s=wait_s,
+        now=lambda: float(next(clock)),
+        sleep=lambda seconds: None,
+    )
+    return session, result, steps
+
+
+def test_a_run_that_was_cut_short_goes_on_where_it_was() -> None:
+    session, result, steps = run(FakeWorld(True, [0, 0, 0, 2]), 100)
+    assert steps == [Step.KEY, Step.START, Step.DONE]
+    assert (result.kid, result.stored, session.restarts) == (KEY.kid, 2, 1)
+
+
+def test_a_board_that_is_enrolled_is_only_started_again() -> None:
+    session, result, steps = run(FakeWorld(True, [9]), 100)
+    assert steps == [Step.KEY, Step.DONE]
+    assert (result.stored, session.restarts) == (9, 1)
+
+
+def test_a_board_that_stays_silent() -> None:
+    with pytest.raises(OperatorError, match=f"board {KEY.kid.hex()} is registered and runs.*board status"):
+        run(FakeWorld(True, [0]), 10)
+
+
+@given(
+    st.recursive(
+        st.none() | st.integers() | st.text(max_size=70),
+        lambda inner: st.dictionaries(st.sampled_from(["x", "y", "r", "s", "kid"]), inner, max_size=5),
+        max_leaves=6,
+    )
+)
+def test_a_board_may_answer_anything(answer: object) -> None:
+    with pytest.raises(OperatorError):
+        enrol.checked_permit(answer, TERMS)
+
+
+def test_a_permit_with_anothers_signature_is_refused() -> None:
+    answer = {"x": KEY.x.hex(), "y": KEY.y.hex(), "r": "01" * 32, "s": "01" * 32}
+    with pytest.raises(OperatorError, match="does not fit its permit"):
+        enrol.checked_permit(answer, TERMS)
+
+
+def test_settings() -> None:
+    told = settings.build(
+        {"batch": {"samples": 2, "age_s": 60}, "broker": {"keepalive_s": 30, "host": "elsewhere"}},
+        GATEWAY,
+        chip="esp32c6",
+        wifi=WIFI,
+        sensors=["bme280", "ds18b20"],
+        broker_password="its own",
+        sample_s=60,
+        ntp="pool.ntp.org",
+    )
+    assert json.loads(told.config) == {
+        "version": 1,
+        "batch": {"samples": 2, "age_s": 60},
+        "wifi": [{"ssid": "home", "password": "correct horse"}],
+        "broker": {
+            "host": "broker.example",
+            "port": 8883,
+            "tls": True,
+            "ca": "/ca.der",
+            "password": "its own",
+            "keepalive_s": 30,
+        },
+        "link_key": LINK,
+        "sensors": [{"type": "bme280", "scl": 7, "sda": 6}, {"type": "ds18b20", "pin": 10}],
+        "sample_s": 60,
+        "ntp": {"host": "pool.ntp.org"},
+    }
+    assert told.authority == b"der"
+    assert "horse" not in repr(told) and "its own" not in repr(told)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"wifi": []}, "wifi: name a network"),
+        ({"wifi": [("", "")]}, r"wifi\[0\].ssid"),
+        ({"wifi": [("n" * 33, "")]}, r"wifi\[0\].ssid"),
+        ({"wifi": [("home", "tiny123")]}, r"wifi\[0\].password: want 8 to 64"),
+        ({"sensors": []}, "sensors: name one"),
+        ({"sensors": ["analog"]}, "no usual place for a sensor 'analog'"),
+        ({"chip": "esp32h2"}, "pins of ESP32H2 are not known"),
+        ({"owner_key": "00" * 64}, "owner_key: want a P-256 public key"),
+        ({"gateway": Gateway("b", 1, True, b"", LINK)}, "broker.ca"),
+        ({"gateway": Gateway("b", 1, False, None, "ab")}, "link_key"),
+        ({"base": {"broker": []}}, "broker: want an object"),
+        ({"base": {"pad": "x" * 9000}}, "a board takes 8192"),
+    ],
+)
+def test_what_cannot_be_right(changes: dict[str, Any], said: str) -> None:
+    given_: dict[str, Any] = {
+        "base": {},
+        "gateway": GATEWAY,
+        "chip": "esp32",
+        "wifi": WIFI,
+        "sensors": ["bme280"],
+        **changes,
+    }
+    with pytest.raises(OperatorError, match=said) as caught:
+        settings.build(given_.pop("base"), given_.pop("gateway"), **given_)
+    assert "tiny123" not in str(caught.value)
+
+
+def test_a_file_of_settings(tmp_path: Path) -> None:
+    path = tmp_path / "more.json"
+    path.write_text('{"sample_s": 60}')
+    assert settings.read_base(path) == {"sample_s": 60}
+    for text, said in (("[1]", "want an object"), ("{", "not JSON"), ("[" * 9000, "not JSON")):
+        path.write_text(text)
+        with pytest.raises(OperatorError, match=said):
+            settings.read_base(path)
+    with pytest.raises(OperatorError, match="cannot read"):
+        settings.read_base(tmp_path / "nothing")
+    with pytest.raises(OperatorError, match="PEM certificate"):
+        settings.authority_of(path)
+    with pytest.raises(OperatorError, match="no list of authorities"):
+        settings.authority_of(None)
