@@ -115,7 +115,14 @@ def test_a_blank_board_to_its_first_verified_statement(
             again = install.install(session, install.application())
             assert (again.write, again.remove) == ((), ())
             result = enrol.enrol(session, told, world, steps.append, wait_s=60)
-        assert steps == [enrol.Step.CONFIGURE, enrol.Step.KEY, enrol.Step.REGISTER, enrol.Step.START, enrol.Step.DONE]
+        assert steps == [
+            enrol.Step.CONFIGURE,
+            enrol.Step.KEY,
+            enrol.Step.CHECK,
+            enrol.Step.REGISTER,
+            enrol.Step.START,
+            enrol.Step.DONE,
+        ]
         assert result.stored >= 1
         assert world.registered(result.kid)
         with Session(port) as session:
@@ -142,7 +149,7 @@ def test_the_commands(
     gateway.start()
     try:
         early = trigpoint("board", "sensors", port, fails=True)
-        assert early.stderr.count("\n") == 1
+        assert early.stderr == "error: Trigpoint is not on this board: run `trigpoint board flash` first\n"
         installed = json.loads(trigpoint("board", "update", port, "--json").stdout)
         assert installed["files_written"] > 20
         wrong = ["--wifi", "home", "--config", str(tmp_path / "wrong.json"), "--sample-every", "600"]
@@ -151,6 +158,9 @@ def test_the_commands(
         refused = trigpoint("board", "enroll", port, *to_chain, *wrong, fails=True)
         assert "the board refuses this configuration: sensors[0].scl" in refused.stderr
         assert "horse" not in refused.stderr + refused.stdout
+        away = ["--wifi", "elsewhere", "--sensor", "bme280", "--sample-every", "600"]
+        lost = trigpoint("board", "enroll", port, *to_chain, *away, fails=True)
+        assert "cannot join its Wi-Fi (elsewhere: not found)" in lost.stderr
         right = ["--wifi", "home", "--sensor", "bme280", "--sample-every", "600", "--label", str(tmp_path / "l.svg")]
         enrolled = json.loads(trigpoint("board", "enroll", port, *to_chain, *right, "--wait", "60", "--json").stdout)
         kid = enrolled["board"]
@@ -169,7 +179,7 @@ def test_the_commands(
             "pressure": "101325.0",
         }
         measured = json.loads(trigpoint("board", "sensors", port, "--json").stdout)
-        assert [row[:3] for row in measured[0]["readings"]][0] == ["temperature", "Cel", 2000]
+        assert next(row[:3] for row in measured[0]["readings"]) == ["temperature", "Cel", 2000]
         local = json.loads(trigpoint("board", "status", port, "--json").stdout)
         assert (local["board"], local["sensors"], local["slot"]) == (kid, ["bme280"], "a")
         assert "horse" not in json.dumps(local)

@@ -26,16 +26,21 @@ WIFI = [("home", "correct horse")]
 
 
 def test_every_state_has_its_step() -> None:
-    for configured, key, registered, stored in itertools.product((False, True), (None, KEY), (False, True), (0, 5)):
-        step = next_step(Seen(configured, key, registered, stored))
+    yes_or_no = (False, True)
+    for configured, key, checked, registered, stored in itertools.product(
+        yes_or_no, (None, KEY), yes_or_no, yes_or_no, (0, 5)
+    ):
+        step = next_step(Seen(configured, key, checked, registered, stored))
         if not configured:
             assert step is Step.CONFIGURE  # it says where the key is to be made
         elif key is None:
             assert step is Step.KEY
-        elif not registered:
-            assert step is Step.REGISTER
+        elif registered and stored:
+            assert step is Step.DONE
+        elif not checked:
+            assert step is Step.CHECK  # before it costs gas
         else:
-            assert step is (Step.DONE if stored else Step.START)
+            assert step is (Step.START if registered else Step.REGISTER)
 
 
 @dataclass
@@ -45,11 +50,17 @@ class FakeSession:
     files: dict[str, str] = field(default_factory=dict)
     restarts: int = 0
     port: str = "/dev/ttyUSB0"
+    sensors: list[dict[str, Any]] = field(default_factory=lambda: [{"part": "bme280", "readings": [], "error": ""}])
+    way: dict[str, Any] = field(default_factory=lambda: {"wifi": "home", "wifi_error": "", "broker_error": ""})
 
     def hashes(self, folders: object = ()) -> dict[str, str]:
         return self.files
 
     def ask(self, code: str, timeout: float = 0) -> Any:
+        if "open_sensors" in code:
+            return self.sensors
+        if "getaddrinfo" in code:
+            return self.way
         return {"kid": KEY.kid.hex(), "x": KEY.x.hex(), "y": KEY.y.hex()}
 
     def restart(self) -> None:
@@ -97,7 +108,7 @@ def run(world: FakeWorld, wait_s: float) -> tuple[FakeSession, enrol.Result, lis
 
 def test_a_run_that_was_cut_short_goes_on_where_it_was() -> None:
     session, result, steps = run(FakeWorld(True, [0, 0, 0, 2]), 100)
-    assert steps == [Step.KEY, Step.START, Step.DONE]
+    assert steps == [Step.KEY, Step.CHECK, Step.START, Step.DONE]
     assert (result.kid, result.stored, session.restarts) == (KEY.kid, 2, 1)
 
 
@@ -110,6 +121,22 @@ def test_a_board_that_is_enrolled_is_only_started_again() -> None:
 def test_a_board_that_stays_silent() -> None:
     with pytest.raises(OperatorError, match=f"board {KEY.kid.hex()} is registered and runs.*board status"):
         run(FakeWorld(True, [0]), 10)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"sensors": [{"part": "bme280 at 118", "error": "OSError: 19"}]}, "no sensor answers .bme280 at 118: OSError"),
+        ({"way": {"wifi": None, "wifi_error": "home: wrong password"}}, "cannot join its Wi-Fi .home: wrong password"),
+        ({"way": {"wifi": "home", "broker_error": "OSError: -202"}}, "on home and does not reach its broker"),
+    ],
+)
+def test_what_is_around_the_board_is_tried(changes: dict[str, Any], said: str) -> None:
+    session, _ = configured()
+    for name, value in changes.items():
+        setattr(session, name, value)
+    with pytest.raises(OperatorError, match=said):
+        enrol.check(session)  # type: ignore[arg-type]
 
 
 @given(

@@ -3,9 +3,10 @@
 What is done is read from the board, the chain and the gateway, never from notes of this machine; so the next step is a
 function of what was seen, and a run that was cut short is finished by the next one:
 
-    CONFIGURE -> KEY -> REGISTER -> START -> DONE
+    CONFIGURE -> KEY -> CHECK -> REGISTER -> START -> DONE
 
-The configuration comes before the key, for it says whether the key is to be made in a secure element.
+The configuration comes before the key, for it says whether the key is to be made in a secure element; the check of
+sensors, Wi-Fi and broker before the registration, which costs gas.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from trigpoint.wire.errors import WireError
 from trigpoint.wire.keys import PublicKey
 from trigpoint.wire.permit import Permit, verify
 
+from trigpoint_tools.serial import questions
 from trigpoint_tools.serial.session import BoardCodeError, Session
 from trigpoint_tools.serial.settings import AUTHORITY, Settings
 
@@ -36,6 +38,7 @@ class Step(Enum):
 
     CONFIGURE = "write the configuration"
     KEY = "make the key"
+    CHECK = "try sensors, Wi-Fi and broker"
     REGISTER = "register on the chain"
     START = "wait for the first verified statement"
     DONE = "enrolled"
@@ -48,12 +51,14 @@ class Seen:
     Attributes:
         configured: whether it has this configuration.
         key: its public key, None while it is not known.
+        checked: whether sensors, Wi-Fi and broker have been tried, or are not to be.
         registered: whether the registry has it, active.
         stored: statements of it that the gateway has verified and stored.
     """
 
     configured: bool = False
     key: PublicKey | None = None
+    checked: bool = False
     registered: bool = False
     stored: int = 0
 
@@ -64,9 +69,11 @@ def next_step(seen: Seen) -> Step:
         return Step.CONFIGURE
     if seen.key is None:
         return Step.KEY
-    if not seen.registered:
-        return Step.REGISTER
-    return Step.DONE if seen.stored else Step.START
+    if seen.registered and seen.stored:
+        return Step.DONE
+    if not seen.checked:
+        return Step.CHECK
+    return Step.START if seen.registered else Step.REGISTER
 
 
 @dataclass(frozen=True)
@@ -133,13 +140,14 @@ def enrol(
         world: chain and gateway.
         report: called before each step.
         submit: whether to register it; else the permit is signed and returned, and nothing more is done.
-        wait_s: how long to wait for the first statement; 0 not at all. The board runs then, whatever comes.
+        wait_s: how long to wait for the first statement; 0 not at all, for a board that is enrolled far from its
+            Wi-Fi and sensors: then these are not tried either.
         now, sleep: the clock.
 
     Raises:
         OperatorError: a step failed; it says which and what to do. The same call goes on from there.
     """
-    seen = Seen(configured=is_configured(session, settings))
+    seen = Seen(configured=is_configured(session, settings), checked=not wait_s or not submit)
     permit = None
     while (step := next_step(seen)) not in (Step.START, Step.DONE):
         report(step)
@@ -149,6 +157,9 @@ def enrol(
         elif step is Step.KEY:
             key = public_key(session)
             seen = replace(seen, key=key, registered=world.registered(key.kid), stored=world.stored(key.kid))
+        elif step is Step.CHECK:
+            check(session)
+            seen = replace(seen, checked=True)
         else:
             permit = sign_permit(session, world.terms())
             if not submit:
@@ -201,13 +212,32 @@ def configure(session: Session, settings: Settings) -> None:
         kind, _, words = error.last.partition(": ")
         if kind.endswith("ConfigError"):
             raise OperatorError(f"the board refuses this configuration: {words}") from error
-        if kind == "ImportError":
-            raise OperatorError(
-                f"Trigpoint is not on the board: run `trigpoint board flash {session.port}` first"
-            ) from error
         raise
     session.run(f"import os\nos.rename({_CANDIDATE!r},{CONFIG!r})")
     session.start_over()
+
+
+def check(session: Session) -> None:
+    """Have the board measure once, join its Wi-Fi and reach for its broker.
+
+    Raises:
+        OperatorError: no sensor answers, or it finds no Wi-Fi or no broker.
+    """
+    parts = questions.sensors(session)
+    if all(part["error"] for part in parts):
+        said = "; ".join(f"{part['part']}: {part['error']}" for part in parts)
+        raise OperatorError(f"no sensor answers ({said}): check the wires (docs/hardware.md), or add --wait 0")
+    way = questions.way(session)
+    if way["wifi"] is None:
+        raise OperatorError(
+            f"the board cannot join its Wi-Fi ({way['wifi_error']}): check name and password, or, where it is out of "
+            "reach, add --wait 0"
+        )
+    if way["broker_error"]:
+        raise OperatorError(
+            f"the board is on {way['wifi']} and does not reach its broker ({way['broker_error']}): name it with "
+            "--broker as the board can reach it"
+        )
 
 
 def public_key(session: Session) -> PublicKey:

@@ -63,7 +63,35 @@ for s in sensors.open_sensors(c["sensors"], machine):
 print(json.dumps(a))
 """
 
+# With the firmware's own Wi-Fi, which knows the driver's faults. TLS is left to the application: it needs the clock.
+_WAY = """\
+import asyncio, json, network, socket
+from trig import config
+from trig.wifi import Wifi
+c = config.load("/config.json")
+w = Wifi(network.WLAN(network.STA_IF), c["wifi"])
+async def join():
+    task = asyncio.create_task(w.run(lambda: None))
+    for _ in range(160 * len(c["wifi"])):
+        if w.ssid is not None: break
+        await asyncio.sleep_ms(100)
+    task.cancel()
+asyncio.run(join())
+d = {"wifi": w.ssid, "wifi_error": w.error, "broker_error": ""}
+if w.ssid is not None:
+    try:
+        a = socket.getaddrinfo(c["broker"]["host"], c["broker"]["port"])[0][-1]
+        s = socket.socket()
+        s.settimeout(10)
+        s.connect(a)
+        s.close()
+    except OSError as e:
+        d["broker_error"] = "{}: {}".format(type(e).__name__, e)
+print(json.dumps(d))
+"""
+
 _SENSORS_S = 60
+_WAY_S = 180
 
 
 def status(session: Session) -> Mapping[str, Any]:
@@ -95,6 +123,19 @@ def sensors(session: Session) -> list[dict[str, Any]]:
         BoardCodeError: it has no valid configuration.
     """
     answer: list[dict[str, Any]] = session.ask(_SENSORS, timeout=_SENSORS_S)
+    return answer
+
+
+def way(session: Session) -> Mapping[str, Any]:
+    """Have the board join its Wi-Fi and reach for its broker.
+
+    Returns:
+        {"wifi", "wifi_error", "broker_error"}: the network it is on, None for none; why not; "" if the broker is there.
+
+    Raises:
+        BoardCodeError: it has no valid configuration.
+    """
+    answer: Mapping[str, Any] = session.ask(_WAY, timeout=_WAY_S)
     return answer
 
 

@@ -27,7 +27,10 @@ class BoardCodeError(OperatorError):
     """Code raised an exception on the board. `last` is its last line, such as `ConfigError: broker.port: missing`."""
 
     def __init__(self, last: str) -> None:
-        super().__init__(f"the board says: {last}")
+        if last.startswith("ImportError: no module named 'trig"):
+            super().__init__("Trigpoint is not on this board: run `trigpoint board flash` first")
+        else:
+            super().__init__(f"the board says: {last}")
         self.last = last
 
 
