@@ -55,7 +55,7 @@ def enroll(
     verify_link: options.VerifyLink = "",
     csv: Annotated[
         Path | None,
-        typer.Option("--csv", metavar="FILE", help="A list of boards, one line each; see docs/hardware.md."),
+        typer.Option("--csv", metavar="FILE", help="A list of boards, one line each; see device/README.md."),
     ] = None,
     results: Annotated[
         Path | None,
