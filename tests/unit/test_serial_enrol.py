@@ -203,7 +203,8 @@ def test_settings() -> None:
         ({"gateway": Gateway("b", 1, True, b"", LINK)}, "broker.ca"),
         ({"gateway": Gateway("b", 1, False, None, "ab")}, "link_key"),
         ({"base": {"broker": []}}, "broker: want an object"),
-        ({"base": {"pad": "x" * 9000}}, "a board takes 8192"),
+        ({}, "ntp.host: the broker speaks TLS"),
+        ({"base": {"ntp": {}, "pad": "x" * 9000}}, "a board takes 8192"),
     ],
 )
 def test_what_cannot_be_right(changes: dict[str, Any], said: str) -> None:

@@ -5,18 +5,20 @@ from __future__ import annotations
 import ast
 import contextlib
 import hashlib
-import io
 import json
 import struct
 from collections.abc import Iterator, Sequence
 from typing import Any, Self
 
 import serial
+from mpremote import transport_serial  # type: ignore[import-untyped]
 from mpremote.transport import TransportError, TransportExecError  # type: ignore[import-untyped]
-from mpremote.transport_serial import SerialTransport  # type: ignore[import-untyped]
 from trigpoint.errors import OperatorError
 
 from trigpoint_tools.serial import ports
+
+# Before it raises, it prints what the board said last. To redirect stdout is not for many boards in many threads.
+transport_serial.print = lambda *_: None
 
 _CHUNK = 1024
 _ENTER_S = 15
@@ -49,7 +51,7 @@ class Session:
     def __init__(self, port: str) -> None:
         self.port = port
         try:
-            self._transport = SerialTransport(port, baudrate=115200, timeout=_SILENCE_S)
+            self._transport = transport_serial.SerialTransport(port, baudrate=115200, timeout=_SILENCE_S)
         except TransportError as error:
             cause = _cause(port)
             raise OperatorError(cause) from error
@@ -150,13 +152,6 @@ class Session:
             self._transport.exec_raw_no_follow("import machine\nmachine.reset()\n")
         self._transport.in_raw_repl = False
 
-    def lines(self) -> Iterator[bytes]:
-        """Yield what the board prints, as it comes, for ever; empty when nothing came for a while."""
-        self._transport.serial.timeout = 0.2
-        while True:
-            with _talk(self.port):
-                yield self._transport.serial.read(max(1, self._transport.serial.in_waiting))
-
 
 _HEXADECIMAL = tuple("0123456789abcdef")
 
@@ -194,10 +189,9 @@ def walk(folder):
 
 @contextlib.contextmanager
 def _talk(port: str, otherwise: str = "") -> Iterator[None]:
-    """Turn what a transport raises into one line; it also prints, which nobody wants to see."""
+    """Turn what a transport raises into one line."""
     try:
-        with contextlib.redirect_stdout(io.StringIO()):
-            yield
+        yield
     except TransportExecError as error:
         raise BoardCodeError(str(error).strip().splitlines()[-1]) from error
     except (TransportError, struct.error) as error:

@@ -188,6 +188,11 @@ def _check(config: Mapping[str, Any], gateway: Gateway) -> None:
             check_key(name, key)
     if gateway.tls and not gateway.authority:
         raise OperatorError("broker.ca: the broker speaks TLS, so the board needs the authority of its certificate")
+    if gateway.tls and "ntp" not in config:
+        raise OperatorError(
+            "ntp.host: the broker speaks TLS, and a board that does not know the time finds no certificate valid: add "
+            "--ntp pool.ntp.org"
+        )
 
 
 def check_key(name: str, key: object) -> None:
