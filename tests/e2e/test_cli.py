@@ -66,6 +66,14 @@ COMMANDS = (
     ("board",),
     ("board", "emulate"),
     ("board", "enroll"),
+    ("board", "flash"),
+    ("board", "ls"),
+    ("board", "status"),
+    ("board", "sensors"),
+    ("board", "logs"),
+    ("board", "console"),
+    ("board", "update"),
+    ("board", "rm"),
 )
 
 

@@ -39,11 +39,15 @@ def flash(
     *,
     firmware: Annotated[
         str | None,
-        typer.Option("--firmware", metavar="FILE|VERSION", help="A file, or a release of micropython.org."),
+        typer.Option(
+            "--firmware",
+            metavar="FILE|VERSION",
+            help="A file, or a release of micropython.org, which is kept for use without a network.",
+        ),
     ] = None,
     sha256: Annotated[
         str | None,
-        typer.Option("--sha256", metavar="HEX", help="The release's SHA-256; it is remembered once it was right."),
+        typer.Option("--sha256", metavar="HEX", help="Its SHA-256; a release's is remembered once it was right."),
     ] = None,
     all_boards: Annotated[bool, typer.Option("--all", help="All boards on USB at once.")] = False,
     erase: Annotated[
@@ -146,8 +150,18 @@ class _Firmware:
                     cache = firmware.Cache(firmware.cache_directory())
                     self._known[chip] = cache.release(wanted, chip, self._sha256)
                 else:
-                    self._known[chip] = firmware.load(Path(wanted), chip)
+                    self._known[chip] = self._file(Path(wanted), chip)
             return self._known[chip]
+
+    def _file(self, path: Path, chip: str) -> Firmware:
+        from trigpoint_tools.serial import firmware
+
+        from trigpoint.errors import OperatorError
+
+        found = firmware.load(path, chip)
+        if self._sha256 is not None and self._sha256.lower() != found.sha256:
+            raise OperatorError(f"{path} has the SHA-256 {found.sha256}, not the one you gave: do not use it")
+        return found
 
 
 def _flash_all(jobs: Sequence[_Job], choose: _Firmware, *, erase: bool, quiet: bool) -> None:

