@@ -22,18 +22,16 @@ class CommandError(ValueError):
     """Not a new command of our owner's to us; the message says why."""
 
 
-def accept(data, owner, kid, change):
+def accept(data, owner, kid):
     """Check a command and keep it for the next start; return why it was not taken, "" if it was. Never raises.
 
     Args:
         data, owner, kid: as for ``open_command``.
-        change: trig.change.Change, None to read it from NVS.
     """
     try:
-        if change is None:
-            from trig.change import opened
+        from trig.change import opened
 
-            change = opened()
+        change = opened()
         counter, kind, body = open_command(data, owner, thumbprint(owner[:32], owner[32:]), kid, change.record.counter)
         change.take(counter, kind, body)
     except CommandError as error:

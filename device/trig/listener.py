@@ -27,13 +27,12 @@ class Commands:
         self.bad = 0
         self.bad_reason = ""
 
-    def take(self, data, busy, change=None):
+    def take(self, data, busy):
         """Look into a message; return whether it was a command, which the next start carries out. Never raises.
 
         Args:
             data: what came.
             busy: whether something is under way that must end first.
-            change: trig.change.Change if there is one, else it is read from NVS.
         """
         reason = "one is under way"
         if not busy:
@@ -41,12 +40,10 @@ class Commands:
             try:
                 from trig.command import accept
 
-                reason = accept(data, self._key, self._kid, change)
+                reason = accept(data, self._key, self._kid)
             except MemoryError:
                 reason = "no memory"
-            forget("command", "p256_points")
-            if change is None:
-                forget("change")
+            forget("command", "p256_points", "change")
         if reason:
             self.bad += 1
             self.bad_reason = reason

@@ -11,6 +11,7 @@ _MAX_SIZE = const(4096)
 _MAX_FILES = const(64)
 _MAX_PATH = const(64)
 _MAX_FAMILY = const(32)
+_MAX_ENTRY = const(112)  # of a file, encoded: path 66, size 5, SHA-256 34, and the head
 _NAME = const("abcdefghijklmnopqrstuvwxyz0123456789_")
 _START = const(("trig/start.py", "trig/start.mpy"))
 
@@ -48,7 +49,8 @@ class Manifest:
             _entry(reader.integer() == 5, "files")
             count = reader.array()
             _entry(0 < count <= _MAX_FILES, "files")
-            self._data = data
+            self._data = memoryview(data)
+            self._path = None
             self._count = count
             self._files_at = reader.at
             last = ""
@@ -67,10 +69,23 @@ class Manifest:
 
     def files(self):
         """Yield (path, size, SHA-256) of each, from the bytes: all at once would be 10 KB of heap."""
-        reader = Reader(self._data, _MAX_SIZE)
-        reader.at = self._files_at
+        at = self._files_at
         for _ in range(self._count):
+            reader = Reader(self._part(at), _MAX_SIZE)
             yield _file(reader)
+            at += reader.at
+
+    def leave(self, path):
+        """Let the bytes go: they are in this file."""
+        self._path = path
+        self._data = None
+
+    def _part(self, at):
+        if self._path is None:
+            return self._data[at:]
+        with open(self._path, "rb") as file:
+            file.seek(at)
+            return file.read(_MAX_ENTRY)
 
     def check(self, version, family):
         """Raise ManifestError unless a board of this family that has confirmed ``version`` may take it."""

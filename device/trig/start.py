@@ -23,9 +23,14 @@ def start():
     Raises:
         trig.keys.SignerError: the board's key cannot be used; the loader keeps the reason, pauses and tries again.
         OSError: flash or NVS cannot be read; likewise.
+        MemoryError: the configuration wants more heap than there is; likewise.
     """
     gc.threshold(_THRESHOLD)
-    app = _prepared()
+    try:
+        app = _prepared()
+    except MemoryError:
+        print("no room for this configuration: fewer types of sensors, or a board with more memory (README, Heap)")
+        raise
     if app:
         gc.collect()
         print("board", app.signer.kid.hex(), "next seq", app.journal.next_seq, "free heap", gc.mem_free())
@@ -39,7 +44,7 @@ def _prepared():
     from trig.change import opened
     from trig.keys import SignerError
 
-    change = opened()
+    change = opened(starting=True)
     try:
         path = change.config_path
         config = _config(path)
