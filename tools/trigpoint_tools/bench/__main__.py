@@ -45,6 +45,7 @@ MEANINGS: dict[str, str] = {
     "sign_ms": "milliseconds of a signature on this machine's MicroPython",
     "verify_heap_peak_bytes": "extra heap that a verification needs",
     "verify_ms_vs_sign": "time of a verification / of a signature",
+    "heap_readings": "readings of the run in which the heap was watched",
     "heap_free_bytes": "heap that stays free meanwhile, of 163,840",
     "reading_vs_loop": "processor time per reading, sensor to ack / empty loop of 100,000 turns",
     "boot_vs_loop": "processor time, cold boot to first signed statement / the same loop",
