@@ -183,6 +183,35 @@ class HomeAssistant(Section):
     """A sensor is shown as unavailable when nothing new was verified for so many seconds; 0 for never."""
 
 
+class Api(Section):
+    """The HTTP API, in a process of its own. It only reads. `trigpoint gateway token new` makes tokens for it."""
+
+    listen: Annotated[str, AfterValidator(_listen)] = ""
+    """HOST:PORT to serve at, for example 127.0.0.1:8700, or empty for no API. To be reached from elsewhere it needs
+    TLS, by the two files below or by a reverse proxy: without it, anybody on the way can read along, tokens too."""
+    certificate_file: OptionalPath = None
+    """Certificate chain (PEM) to speak TLS with; empty for plain HTTP."""
+    certificate_key_file: OptionalPath = None
+    """The certificate's private key (PEM, mode 0600)."""
+    public: list[Literal["log", "readings", "inspect"]] = ["log"]
+    """What may be read without a token. `log`: checkpoint, tiles, anchors; hashes that give away no reading.
+    `readings`: boards, statements, receipts, readings. `inspect`: refused input, clone evidence, counters."""
+    requests_per_minute: int = Field(default=600, ge=1, le=1_000_000)
+    """What one token, or one address without a token, may ask in a minute; more is answered with 429."""
+    live_clients: int = Field(default=32, ge=0, le=1_024)
+    """How many may follow the live stream at once."""
+    cors_origins: list[Annotated[str, Field(pattern=r"^https?://[^/\s]+$")]] = []
+    """Web pages of these origins (https://example.org) may call the API from a browser; none by default."""
+    trusted_proxies: list[Annotated[str, Field(min_length=1, max_length=64)]] = []
+    """Addresses of reverse proxies whose X-Forwarded-For is believed; nobody's by default."""
+
+    @model_validator(mode="after")
+    def _tls_needs_both(self) -> Api:
+        if (self.certificate_file is None) != (self.certificate_key_file is None):
+            raise ValueError("certificate_file and certificate_key_file go together")
+        return self
+
+
 class World(Section):
     """This gateway lives in an emulated world. A real gateway has no such section."""
 
@@ -211,6 +240,7 @@ class Config(Section):
     logging: Logging = Logging()
     metrics: Metrics = Metrics()
     homeassistant: HomeAssistant = HomeAssistant()
+    api: Api = Api()
     clock: World | None = None
 
     @property
@@ -222,6 +252,11 @@ class Config(Section):
     def public(self) -> Path:
         """The directory of files that anyone may fetch: checkpoint, tiles, trust.json."""
         return self.data / "public"
+
+    @property
+    def tokens(self) -> Path:
+        """The file of the API's tokens."""
+        return self.data / "tokens.json"
 
     def make_clock(self) -> Clock:
         """Return the clock that this gateway lives by."""
