@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import fcntl
 import logging
+import os
 import signal
 import sqlite3
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -14,7 +14,7 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from trigpoint import keyfiles
+from trigpoint import keyfiles, logs
 from trigpoint.chain.anchoring import Anchorer, LogForkError
 from trigpoint.chain.client import check_contracts, connect
 from trigpoint.chain.keys import load_account
@@ -32,6 +32,8 @@ from trigpoint.store import log, queries
 from trigpoint.store.chain import InFlightError
 from trigpoint.store.database import open_database
 from trigpoint.store.writer import Writer
+from trigpoint.systemd import Notifier
+from trigpoint.watchdog import Watchdog
 from trigpoint.wire.trust import Trust
 
 _log = logging.getLogger(__name__)
@@ -39,6 +41,8 @@ _log = logging.getLogger(__name__)
 _PUBLISH_EVERY_S = 5.0
 _CHAIN_BACK_OFF_MAX_S = 60.0
 _CHAIN_STOP_S = 5.0
+_CHAIN_STALLS_S = 600.0
+"""Longer than a round takes with a node that answers each question only just in time."""
 
 
 def run(config: Config) -> None:
@@ -49,25 +53,39 @@ def run(config: Config) -> None:
     Raises:
         OperatorError: it cannot start, or must not go on, until the operator has put something right.
     """
-    _log_to_stderr()
+    logs.start(config.logging)
+    notifier = Notifier.of(os.environ, os.getpid())
     watch = _Watch()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: watch.stop.set())
     with ExitStack() as stack:
         public = _start(config, watch, stack)
+        notifier.ready()
         while not watch.stop.wait(_PUBLISH_EVERY_S):
             _publish(public)
+            _tell(notifier, watch.parts)
+        notifier.stopping()
         print("stopping", flush=True)
     if watch.fault is not None:
         raise watch.fault
 
 
+def _tell(notifier: Notifier, parts: Watchdog) -> None:
+    """Put off the service manager's watchdog, unless a part hangs: then let it start the gateway again."""
+    stalled = parts.stalled()
+    for part, seconds in stalled.items():
+        _log.error("%s has not moved for %.0f s", part, seconds)
+    if not stalled:
+        notifier.alive()
+
+
 class _Watch:
-    """Set when the gateway is to stop, and why."""
+    """Whether the parts move, when the gateway is to stop, and why."""
 
     def __init__(self) -> None:
         self.stop = threading.Event()
         self.fault: Exception | None = None
+        self.parts = Watchdog()
 
     def failed(self, error: Exception) -> None:
         """Stop the gateway over an error that no part of it can mend."""
@@ -162,11 +180,12 @@ def _connect_chain(
     return _ChainThread(registry, anchorer, settings.poll_s, watch), trust
 
 
-def _catch_up(registry: RegistrySync) -> None:
+def _catch_up(registry: RegistrySync, moved: Callable[[], None] = lambda: None) -> None:
     """Mirror all that the chain has by now. A node that is behind what is mirrored already has nothing to add."""
     reached = None
     while not (progress := registry.step()).caught_up and progress.block != reached:
         reached = progress.block
+        moved()
 
 
 class _ChainThread:
@@ -181,6 +200,7 @@ class _ChainThread:
         self._anchorer = anchorer
         self._poll_s = poll_s
         self._watch = watch
+        self._moved = watch.parts.watch("chain", _CHAIN_STALLS_S)
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="chain", daemon=True)
 
@@ -196,9 +216,10 @@ class _ChainThread:
         pause_s: float = self._poll_s
         try:
             while not self._stopping.wait(pause_s):
+                self._moved()
                 # Trouble with anchors, such as an empty account, must not keep boards from being enrolled.
                 well = [
-                    self._try("registry", lambda: _catch_up(self._registry)),
+                    self._try("registry", lambda: _catch_up(self._registry, self._moved)),
                     self._try("anchor", self._anchorer.step),
                 ]
                 pause_s = self._poll_s if all(well) else min(2 * pause_s, _CHAIN_BACK_OFF_MAX_S)
@@ -246,10 +267,3 @@ def _publish(public: PublicFiles) -> None:
 
 def _ready(part: str, detail: str) -> None:
     print(f"ready: {part}: {detail}", flush=True)
-
-
-def _log_to_stderr() -> None:
-    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    # These name the node's URL, which may hold an access token, in their warnings.
-    for library in ("urllib3", "requests", "web3"):
-        logging.getLogger(library).setLevel(logging.ERROR)
