@@ -18,6 +18,7 @@ from web3.types import TxParams
 
 from trigpoint.chain.abi import Interface
 from trigpoint.chain.errors import ChainUnavailableError, NodeRefusedError, RevertedError
+from trigpoint.chain.http import AnswerTooLargeError
 
 _LONGEST_REASON = 200
 
@@ -65,7 +66,11 @@ class Node:
 
     def __init__(self, web3: Web3) -> None:
         self.web3 = web3
-        self.place = place(str(getattr(web3.provider, "endpoint_uri", "")))
+
+    @property
+    def place(self) -> str:
+        """Scheme, host and port of the node that is asked now, for messages."""
+        return place(str(getattr(self.web3.provider, "endpoint_uri", "")))
 
     def chain_id(self) -> int:
         """Return the chain's EIP-155 id."""
@@ -205,6 +210,9 @@ class Node:
             raise _reverted(what, error, interface) from None
         except Web3RPCError as error:
             reason = _one_line(_node_words(error))
+            raise NodeRefusedError(f"the node at {self.place} refused {what}: {reason}", reason) from None
+        except AnswerTooLargeError:
+            reason = "its answer is too large"
             raise NodeRefusedError(f"the node at {self.place} refused {what}: {reason}", reason) from None
         except Timeout:
             raise ChainUnavailableError(
