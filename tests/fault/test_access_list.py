@@ -13,9 +13,11 @@ import paho.mqtt.client as paho
 import pytest
 from brokers import RunningBroker, make_mosquitto
 from paho.mqtt.enums import CallbackAPIVersion
+from trigpoint import broker
 
-SHIPPED = Path(__file__).parents[2] / "docs" / "mosquitto"
+SHIPPED = Path(broker.__file__).parent
 BOARD, OTHER = "a" * 64, "b" * 64
+VERIFIED = (f"homeassistant/sensor/{BOARD}/config", f"trigpoint/{BOARD}/temperature")
 _numbers = count()
 
 
@@ -24,10 +26,10 @@ def guarded(tmp_path: Path) -> Iterator[RunningBroker]:
     rules = tmp_path / "acl"
     rules.write_bytes((SHIPPED / "acl").read_bytes())
     rules.chmod(0o644)
-    broker = make_mosquitto(tmp_path, f"acl_file {rules}\nmessage_size_limit 4096\n")
-    broker.start()
-    yield broker
-    broker.stop()
+    running = make_mosquitto(tmp_path, f"acl_file {rules}\nmessage_size_limit 4096\n")
+    running.start()
+    yield running
+    running.stop()
 
 
 class User:
@@ -67,14 +69,18 @@ def test_each_gets_and_says_what_is_its_own(guarded: RunningBroker) -> None:
         OTHER: {(f"trig/1/{OTHER}/a", b"gateway"), (f"trig/1/{OTHER}/c", b"owner")},
         "gateway": {(f"trig/1/{BOARD}/s", b"board"), (f"trig/1/{BOARD}/h", b"board")},
         "owner": {(f"trig/1/{BOARD}/h", b"board")},
+        "homeassistant": {(topic, b"gateway") for topic in VERIFIED},
     }
     listeners = {name: User(guarded.port, name) for name in heard}
     for listener in listeners.values():
-        listener.hear("trig/#")
+        listener.hear("#")
     for name, payload in ((BOARD, b"board"), ("gateway", b"gateway"), ("owner", b"owner")):
         for kid in (BOARD, OTHER):
             for kind in "sach":
                 User(guarded.port, name).say(f"trig/1/{kid}/{kind}", payload)
+    for name, payload in ((BOARD, b"board"), ("gateway", b"gateway"), ("owner", b"owner")):
+        for topic in VERIFIED:
+            User(guarded.port, name).say(topic, payload)
     User(guarded.port, BOARD).say(f"trig/1/{BOARD}/s", bytes(4_097))
     deadline = time.monotonic() + 5
     while any(len(listeners[name].got) < len(heard[name]) for name in heard) and time.monotonic() < deadline:
