@@ -66,6 +66,7 @@ class Fleet:
         boards: who sends.
         window: statements that a board sends ahead of its acks.
         resend_s: a board without an ack for so long sends again what is not acked.
+        flowing: whether boards sign of themselves; otherwise they sign what `sign_each` tells them to.
     """
 
     def __init__(
@@ -76,6 +77,7 @@ class Fleet:
         *,
         window: int = 16,
         resend_s: float = 0.5,
+        flowing: bool = True,
     ) -> None:
         self.boards = list(boards)
         self._by_topic = {f"trig/1/{board.kid.hex()}/a": board for board in boards}
@@ -85,7 +87,7 @@ class Fleet:
         self._resend_s = resend_s
         self._heard = dict.fromkeys((board.kid for board in boards), 0.0)
         self._changed = threading.Condition()
-        self._flowing = True
+        self._flowing = flowing
         self._open = True
         self._client = paho.Client(CallbackAPIVersion.VERSION2, f"fleet-{id(self)}")
         self._client.max_inflight_messages_set(1_000)
@@ -131,10 +133,13 @@ class Fleet:
             self._flowing = False
             return self._changed.wait_for(lambda: self.acked == self.sent, timeout_s)
 
-    def flow(self) -> None:
-        """Sign and send again after `settle`."""
+    def sign_each(self, number: int) -> None:
+        """Let every board sign and send so many statements."""
         with self._changed:
-            self._flowing = True
+            for board in self.boards:
+                self._heard[board.kid] = time.monotonic()
+                for _ in range(number):
+                    self._client.publish(board.topic, board.sign_next(), qos=1)
 
     def _on_connect(self, client: paho.Client, _user: Any, _flags: Any, reason: Any, _properties: Any) -> None:
         if not reason.is_failure:

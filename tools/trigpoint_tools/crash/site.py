@@ -58,11 +58,10 @@ class Site:
         """Start the gateway."""
         return self.starter.start(self.directory / "gateway.toml", self.log, changes=changes, hold=hold)
 
-    def fleet(self, *, window: int = 16) -> Fleet:
+    def fleet(self, *, flowing: bool = True) -> Fleet:
         """Return the boards, not sending yet."""
-        return Fleet(
-            self.config.broker.port, keyfiles.load_link_key(self.config.link.key_file), self.boards, window=window
-        )
+        link_key = keyfiles.load_link_key(self.config.link.key_file)
+        return Fleet(self.config.broker.port, link_key, self.boards, flowing=flowing)
 
 
 @contextmanager

@@ -73,6 +73,10 @@ class Started:
             time.sleep(_STEP_S)
         return code
 
+    def release(self) -> None:
+        """Let a held gateway go."""
+        os.kill(self.pid, signal.SIGUSR1)
+
     def workers(self) -> list[int]:
         """Return the processes that it has started itself."""
         found: list[int] = []
@@ -134,7 +138,7 @@ class Starter:
             config: its configuration file.
             log: its output is added to this file.
             changes: see `Changes`.
-            hold: it stops itself (SIGSTOP) before its first line, and lets anybody trace it.
+            hold: it waits for `Started.release` before its first line, and lets anybody trace it.
         """
         order = {"start": str(config), "log": str(log), "changes": dict(changes or {}), "hold": hold}
         log.touch()
@@ -163,6 +167,7 @@ def _serve() -> None:
     """Take orders until the input ends. It has one thread, without which a fork would not be safe."""
     for module in ("trigpoint.service", "trigpoint.config", "trigpoint.cli"):
         importlib.import_module(module)
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])  # so that a child cannot be released before it waits
     _say({})
     for line in sys.stdin:
         order = json.loads(line)
@@ -202,7 +207,9 @@ def _run(order: dict[str, Any]) -> None:
             setattr(owner, attribute, value)
         if order["hold"]:
             ctypes.CDLL(None).prctl(_PR_SET_PTRACER, ctypes.c_ulong(_ANYBODY), 0, 0, 0)
-            os.kill(os.getpid(), signal.SIGSTOP)
+            # Not stopped by a signal: a tracer that attaches to a stopped process may miss that it goes on.
+            signal.sigwait([signal.SIGUSR1])
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGUSR1])
         service.run(config.load(Path(order["start"])))
         code = 0
     except Exception as error:
