@@ -8,7 +8,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from trigpoint.errors import OperatorError
 from trigpoint.log import tree
-from trigpoint.store import log
+from trigpoint.store import log, statements
 from trigpoint.store.chain import first_final_anchor, latest_final_anchor
 from trigpoint.wire import receipt
 from trigpoint.wire.keys import PublicKey
@@ -40,12 +40,12 @@ def get(
     Raises:
         OperatorError: no such statement is stored, or the gateway has never run with its keys.
     """
-    where, arguments = ("leaf_index = ?", (index,)) if index is not None else ("kid = ? AND seq = ?", (kid, seq))
     connection.execute("BEGIN")  # one moment for all that follows
     try:
         found = connection.execute(
-            f"SELECT leaf_index, raw, x, y, active_until IS NULL FROM statements JOIN boards USING (kid) WHERE {where}",  # noqa: S608
-            arguments,
+            "SELECT leaf_index, raw, x, y, active_until IS NULL FROM statements JOIN boards ON number = board"
+            " WHERE leaf_index = ?",
+            (_place(connection, kid, seq) if index is None else index,),
         ).fetchone()
         if found is None:
             raise OperatorError("no such statement is stored; check the board id and the seq, or the index")
@@ -53,12 +53,13 @@ def get(
         if log_id is None:
             raise OperatorError("the log has no id yet; run the gateway once")
         leaf_index, raw, x, y, active = found
-        head = log.head(connection)
         anchor = latest_final_anchor(connection) if active else first_final_anchor(connection, leaf_index)
         if anchor is not None and anchor.size <= leaf_index:
             anchor = None
-        size, root = (anchor.size, anchor.root) if anchor is not None else (head.size, head.root)
-        path = tree.inclusion_proof(log.StoredTiles(connection), leaf_index, size)
+        (size, root), tiles = log.current(connection)
+        if anchor is not None:
+            size, root = anchor.size, anchor.root
+        path = tree.inclusion_proof(tiles, leaf_index, size)
     finally:
         connection.execute("COMMIT")
     return receipt.build(
@@ -72,3 +73,9 @@ def get(
         anchor=anchor,
         sign=log_key.sign,
     )
+
+
+def _place(connection: sqlite3.Connection, kid: bytes | None, seq: int | None) -> int | None:
+    """Return the leaf index of a board's statement, if it is stored."""
+    board = None if kid is None else statements.board(connection, kid)
+    return None if board is None or seq is None else statements.find(connection, board.number, seq)

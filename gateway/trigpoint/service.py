@@ -25,10 +25,11 @@ from trigpoint.clock import Clock
 from trigpoint.config import Config
 from trigpoint.errors import OperatorError
 from trigpoint.ingest.mqtt import Session
+from trigpoint.ingest.pace import Pace
 from trigpoint.ingest.pipeline import Ingest
 from trigpoint.log import checkpoint
 from trigpoint.public import PublicFiles
-from trigpoint.store import log, queries
+from trigpoint.store import log, queries, statements
 from trigpoint.store.chain import InFlightError
 from trigpoint.store.database import open_database
 from trigpoint.store.writer import Writer
@@ -107,7 +108,7 @@ def _start(config: Config, watch: _Watch, stack: ExitStack) -> PublicFiles:
     writer = stack.enter_context(Writer(config.database))
     reader = open_database(config.database, read_only=True)
     stack.callback(reader.close)
-    _ready("store", f"{log.head(reader).size} statements in {config.database}")
+    _ready("store", f"{statements.size(reader)} statements in {config.database}")
 
     chain, trust = _connect_chain(config, log_key, writer, clock, watch)
     _ready("chain", f"chain {config.chain.chain_id}, {queries.active_boards(reader)} active boards")
@@ -121,7 +122,8 @@ def _start(config: Config, watch: _Watch, stack: ExitStack) -> PublicFiles:
     stack.callback(_publish, public)
     _ready("public files", f"log {trust.log_id.hex()} in {config.public}")
 
-    ingest = Ingest(writer, link_key, clock, watch.failed)
+    pace = Pace() if config.clock is None else Pace().at_speed(config.clock.speed)
+    ingest = Ingest(writer, link_key, clock, watch.failed, pace)
     session = Session(config.broker, clock, ingest.receive, watch.failed)
     stack.callback(session.stop)  # after ingest.stop, so that the acks of the last batch still go out
     ingest.start(session)

@@ -16,8 +16,12 @@ from trigpoint import keyfiles
 from trigpoint.clock import SystemClock
 from trigpoint.config import Broker
 from trigpoint.ingest.mqtt import Delivery, Session
+from trigpoint.ingest.pace import Pace
 from trigpoint.ingest.pipeline import Ingest
 from trigpoint.store.writer import Writer
+
+PACE = Pace(linger_s=0.02, log_s=0.3, index_s=0.7)
+"""Quick, so that a test meets every kind of write."""
 
 
 class Intake:
@@ -27,7 +31,7 @@ class Intake:
         self.failures: list[Exception] = []
         self.writer = writer
         clock = SystemClock()
-        self.ingest = Ingest(writer, link_key, clock, self.failures.append)
+        self.ingest = Ingest(writer, link_key, clock, self.failures.append, PACE)
         settings = Broker(host="127.0.0.1", port=port, tls=False, client_id=client_id)
         self.session = Session(settings, clock, self.ingest.receive, self.failures.append)
 

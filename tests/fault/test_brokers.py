@@ -6,6 +6,7 @@ import socket
 import threading
 import time
 import tracemalloc
+from contextlib import closing
 
 import pytest
 from boardclient import BoardClient
@@ -21,6 +22,8 @@ from trigpoint.clock import SystemClock
 from trigpoint.config import Broker
 from trigpoint.errors import OperatorError
 from trigpoint.ingest.mqtt import Session
+from trigpoint.store import queries
+from trigpoint.store.database import open_database
 from trigpoint.store.writer import Writer
 
 LINK_KEY = ec.derive_private_key(77, ec.SECP256R1())
@@ -45,7 +48,8 @@ def started(writer, broker):
 
 
 def counters(tmp_path):
-    return dict(rows(tmp_path / "test.db", "SELECT name, value FROM counters"))
+    with closing(open_database(tmp_path / "test.db", read_only=True)) as connection:
+        return queries.counters(connection)
 
 
 def test_statements_are_stored_and_acked_and_the_rest_is_only_counted(broker, writer, boards, tmp_path):

@@ -8,12 +8,14 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from statements import TestBoard, enrol
 from trigpoint.clock import SystemClock
 from trigpoint.ingest import pipeline
-from trigpoint.ingest.batch import Message
+from trigpoint.ingest.message import Message
 from trigpoint.ingest.mqtt import Delivery
+from trigpoint.ingest.pace import Pace
 from trigpoint.ingest.pipeline import Ingest
 from trigpoint.store.database import open_database
 from trigpoint.store.writer import Writer
 
+PACE = Pace(linger_s=0.0)
 LINK_KEY = ec.derive_private_key(77, ec.SECP256R1())
 
 
@@ -68,13 +70,13 @@ def delivery(board, number):
 
 @pytest.mark.parametrize(
     ("fails", "duplicate"),
-    [("BEGIN", False), ("UPDATE log_state", False), ("COMMIT", False), ("BEGIN", True), ("SELECT entry", True)],
+    [("BEGIN", False), ("SELECT max(leaf_index)", False), ("COMMIT", False), ("BEGIN", True)],
 )
 def test_an_io_error_anywhere_ends_in_no_ack(tmp_path, fails, duplicate):
     board, replies, failures = TestBoard(1), Replies(), []
     with Writer(tmp_path / "test.db", opener=failing_opener) as writer:
         writer.submit(lambda connection: enrol(connection, board))
-        ingest = Ingest(writer, LINK_KEY, SystemClock(), failures.append)
+        ingest = Ingest(writer, LINK_KEY, SystemClock(), failures.append, PACE)
         ingest.start(replies)
         first = delivery(board, 1)
         ingest.receive(first)
@@ -102,7 +104,7 @@ def test_a_full_disk_stops_acks_and_resumes_by_itself(tmp_path):
         writer.submit(lambda connection: enrol(connection, board))
         used = writer.submit(lambda connection: connection.execute("PRAGMA page_count").fetchone()[0])
         writer.submit(lambda connection: pages(connection, used + 8))
-        ingest = Ingest(writer, LINK_KEY, SystemClock(), failures.append)
+        ingest = Ingest(writer, LINK_KEY, SystemClock(), failures.append, PACE)
         ingest.start(replies)
         for number in range(400):
             ingest.receive(delivery(board, number))
@@ -124,7 +126,7 @@ def test_a_stop_while_the_disk_refuses_leaves_the_messages_to_the_broker(tmp_pat
     board, replies, failures = TestBoard(1), Replies(), []
     with Writer(tmp_path / "test.db", opener=failing_opener) as writer:
         writer.submit(lambda connection: enrol(connection, board))
-        ingest = Ingest(writer, LINK_KEY, SystemClock(), failures.append)
+        ingest = Ingest(writer, LINK_KEY, SystemClock(), failures.append, PACE)
         ingest.start(replies)
         Failing.fails = "COMMIT"
         ingest.receive(delivery(board, 1))
@@ -138,9 +140,9 @@ def test_a_broken_database_is_not_tried_again_for_ever(tmp_path):
     board, replies, failures = TestBoard(1), Replies(), []
     with Writer(tmp_path / "test.db") as writer:
         writer.submit(lambda connection: enrol(connection, board))
-        writer.submit(lambda connection: connection.execute("UPDATE log_state SET size = 5"))
-        ingest = Ingest(writer, LINK_KEY, SystemClock(), failures.append)
+        ingest = Ingest(writer, LINK_KEY, SystemClock(), failures.append, PACE)
         ingest.start(replies)
+        writer.submit(lambda connection: connection.execute("INSERT INTO statements VALUES (0, 1, 0, 0, x'00')"))
         ingest.receive(delivery(board, 1))
         wait_for(lambda: failures)
         assert replies.told == []
@@ -151,7 +153,7 @@ def test_a_full_queue_holds_the_caller_back_and_a_stop_frees_it(tmp_path, monkey
     monkeypatch.setattr(pipeline, "QUEUE_LENGTH", 5)
     board = TestBoard(1)
     with Writer(tmp_path / "test.db") as writer:
-        ingest = Ingest(writer, LINK_KEY, SystemClock(), lambda error: None)
+        ingest = Ingest(writer, LINK_KEY, SystemClock(), lambda error: None, PACE)
         for number in range(5):
             ingest.receive(delivery(board, number))
         import threading

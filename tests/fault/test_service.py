@@ -19,7 +19,7 @@ from trigpoint.chain.deploy import deploy
 from trigpoint.chain.node import address_bytes
 from trigpoint.errors import OperatorError
 from trigpoint.log import checkpoint, tiles
-from trigpoint.store import queries
+from trigpoint.store import queries, statements
 from trigpoint.store.chain import latest_final_anchor
 from trigpoint.store.database import open_database
 from trigpoint.verify import verify_offline
@@ -139,7 +139,7 @@ def test_from_board_to_verified_receipt_over_a_kill_and_a_stop(tmp_path, contrac
             assert verdict.receipt.statement.raw == board.sent[seq]
         by_index = receipts.get(connection, log_key, index=0)
         assert verify_offline(by_index, trust).receipt.index == 0
-        entries = [entry for (entry,) in connection.execute("SELECT entry FROM statements ORDER BY leaf_index")]
+        entries = statements.entries(connection, 0, 1_000)
     signed = checkpoint.verify((settings.public / "checkpoint").read_text(), trust.log_id, trust.log_key)
     assert signed.size == 304
     assert (settings.public / tiles.entries_path(0)).read_bytes() == tiles.entry_bundle(entries[:256])

@@ -20,8 +20,9 @@ from trigpoint.clock import Clock
 from trigpoint.errors import OperatorError
 from trigpoint.log import checkpoint, tree
 from trigpoint.store import chain as store
-from trigpoint.store import log
+from trigpoint.store import log, statements
 from trigpoint.store.chain import Attempts, State, Transaction
+from trigpoint.store.fold import fold_log
 from trigpoint.store.writer import Writer
 
 _log = logging.getLogger(__name__)
@@ -232,12 +233,23 @@ class Anchorer:
 
     def _local(self, head: ChainHead) -> _Local:
         def read(connection: sqlite3.Connection) -> _Local:
+            attempts = store.attempts(connection, self._chain_id, self._contract)
+            # Folding the log writes, so it waits until there is something to anchor.
+            due = is_due(
+                log_size=statements.size(connection),
+                head_size=head.size,
+                attempts=attempts,
+                now_ms=self._clock.now_ms(),
+                every_s=self._every_s,
+            )
             here = log.head(connection)
+            if due or head.size > here.size:
+                here = fold_log(connection)
             known = 0 < head.size <= here.size
             return _Local(
                 here,
                 store.newest_final(connection, self._chain_id, self._contract),
-                store.attempts(connection, self._chain_id, self._contract),
+                attempts,
                 tree.root(log.StoredTiles(connection), head.size) if known else None,
             )
 

@@ -134,11 +134,11 @@ def newest_place(connection: sqlite3.Connection) -> int:
         OperatorError: nothing is stored.
     """
     from trigpoint.errors import OperatorError
-    from trigpoint.store import log
+    from trigpoint.store import statements
     from trigpoint.store.chain import latest_final_anchor
 
     anchor = latest_final_anchor(connection)
-    size = anchor.size if anchor is not None else log.head(connection).size
+    size = anchor.size if anchor is not None else statements.size(connection)
     if size == 0:
         raise OperatorError("nothing is stored yet; try again when a board has sent something")
     return size - 1
@@ -151,13 +151,14 @@ def newest(connection: sqlite3.Connection, kid: bytes) -> int:
         OperatorError: nothing of this board is stored.
     """
     from trigpoint.errors import OperatorError
+    from trigpoint.store import statements
     from trigpoint.store.chain import latest_final_anchor
 
     anchor = latest_final_anchor(connection)
-    row = connection.execute(
-        "SELECT seq FROM statements WHERE kid = ? ORDER BY leaf_index < ? DESC, seq DESC LIMIT 1",
-        (kid, anchor.size if anchor is not None else 0),
-    ).fetchone()
-    if row is None:
+    board = statements.board(connection, kid)
+    newest = (
+        None if board is None else statements.newest_below(connection, board.number, anchor.size if anchor else None)
+    )
+    if newest is None:
         raise OperatorError(f"nothing of board {kid.hex()[:8]} is stored yet; try again when it has sent something")
-    return int(row[0])
+    return newest

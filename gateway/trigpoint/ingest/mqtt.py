@@ -17,7 +17,7 @@ from trigpoint import keyfiles
 from trigpoint.clock import Clock
 from trigpoint.config import Broker
 from trigpoint.errors import OperatorError
-from trigpoint.ingest.batch import Message
+from trigpoint.ingest.message import Message
 from trigpoint.wire.statement import MAX_SIZE
 
 _log = logging.getLogger(__name__)

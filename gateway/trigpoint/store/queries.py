@@ -5,6 +5,8 @@ from __future__ import annotations
 import sqlite3
 from dataclasses import dataclass
 
+from trigpoint.store import statements
+
 
 @dataclass(frozen=True)
 class BoardSummary:
@@ -47,13 +49,20 @@ class Refused:
 
 
 def boards(connection: sqlite3.Connection) -> list[BoardSummary]:
-    """Return all boards that the registry has ever known, by kid, at a cost that does not grow with what is stored."""
+    """Return all boards that the registry has ever known, by kid.
+
+    The cost does not grow with what is stored, but with the tail of the index, which is bounded.
+    """
     rows = connection.execute(
         """
-        SELECT kid, owner, active_until IS NULL, flagged, next_seq,
+        SELECT kid, owner, active_until IS NULL, flagged, max(next_seq, coalesce(tail.newest + 1, 0)),
             (SELECT coalesce(sum(to_seq - from_seq + 1), 0) FROM lost WHERE lost.kid = boards.kid),
             (SELECT count(*) FROM evidence WHERE evidence.kid = boards.kid)
-        FROM boards ORDER BY kid
+        FROM boards LEFT JOIN (
+            SELECT board, max(seq) AS newest FROM statements
+            WHERE leaf_index >= (SELECT size FROM folds WHERE name = 'index') GROUP BY board
+        ) AS tail ON tail.board = boards.number
+        ORDER BY kid
         """
     )
     return [BoardSummary(row[0], row[1], bool(row[2]), bool(row[3]), *row[4:]) for row in rows]
@@ -67,8 +76,13 @@ def active_boards(connection: sqlite3.Connection) -> int:
 
 
 def counters(connection: sqlite3.Connection) -> dict[str, int]:
-    """Return how many messages came to each end; a reason that never occurred is missing."""
-    return dict(connection.execute("SELECT name, value FROM counters ORDER BY name"))
+    """Return how many messages came to each end; a reason that never occurred is missing.
+
+    Duplicates may be a minute behind: only what is written anyhow brings them to the disk.
+    """
+    accepted = statements.size(connection)
+    counted = dict(connection.execute("SELECT name, value FROM counters ORDER BY name"))
+    return {"accepted": accepted, **counted} if accepted else counted
 
 
 def rejected(connection: sqlite3.Connection, limit: int = 100) -> list[Refused]:

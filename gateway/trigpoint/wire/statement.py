@@ -25,6 +25,9 @@ MAX_READINGS = 255
 NO_PREV = bytes(32)
 """`prev` of a key's first statement."""
 
+DOUBTFUL_AFTER_S = 600
+"""How far a board's clock may run ahead of the arrival before a reading's time is marked doubtful."""
+
 LABEL_SEQ = -65537
 LABEL_PREV = -65538
 LABEL_OLDEST = -65539
@@ -96,6 +99,25 @@ def sig_structure(protected: bytes, payload: bytes) -> bytes:
     return b"".join(
         (_SIG_STRUCTURE, cbor.head(2, len(protected)), protected, b"\x40", cbor.head(2, len(payload)), payload)
     )
+
+
+def reading_time(base_time: int | None, t: int, arrival_ms: int) -> tuple[int, str]:
+    """Return when a reading was taken, and on whose word (protocol section 4).
+
+    Args:
+        base_time: the statement's base time in seconds since 1970, or None.
+        t: the reading's own offset, in seconds.
+        arrival_ms: when the statement arrived, in milliseconds since 1970.
+
+    Returns:
+        Seconds since 1970, and `board`, `arrival` (the gateway's estimate) or `doubtful` (the board says it lies in
+        the future).
+    """
+    arrival_s = arrival_ms // 1000
+    if base_time is None:
+        return arrival_s + t, "arrival"
+    time_s = base_time + t
+    return time_s, "doubtful" if time_s > arrival_s + DOUBTFUL_AFTER_S else "board"
 
 
 # The grammar, as the parts of each pattern with the field that each reads. `.` matches any byte.
