@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 
+from trigpoint.commands.api import serve, token
 from trigpoint.commands.board import board
 from trigpoint.commands.chain import chain
 from trigpoint.commands.demo import demo
@@ -32,6 +33,8 @@ app = typer.Typer(
 app.command(rich_help_panel="See it work")(demo)
 app.command(rich_help_panel="Prove a reading")(verify)
 app.add_typer(receipt, name="receipt", rich_help_panel="Prove a reading")
+gateway.command()(serve)
+gateway.add_typer(token, name="token")
 app.add_typer(gateway, name="gateway", rich_help_panel="Run your own")
 app.add_typer(chain, name="chain", rich_help_panel="Run your own")
 app.add_typer(board, name="board", rich_help_panel="Run your own")
