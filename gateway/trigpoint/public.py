@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
+import math
 import shutil
 import sqlite3
-from collections.abc import Iterator
-from hashlib import sha256
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -15,14 +17,16 @@ from trigpoint.errors import OperatorError
 from trigpoint.files import FileBatch, write_whole
 from trigpoint.log import checkpoint, tiles, tree
 from trigpoint.log.tiles import tile_width
-from trigpoint.log.tree import HASH_SIZE, TILE_HEIGHT, TILE_WIDTH
-from trigpoint.store import log
+from trigpoint.log.tree import HASH_SIZE, TILE_HEIGHT, TILE_WIDTH, TileReader
+from trigpoint.store import log, statements
 from trigpoint.wire.trust import Trust
 
 STEP: Final = TILE_WIDTH * TILE_WIDTH
 """Leaves that are published at once, at most: 512 files and a few. A checkpoint follows each step."""
 
 _BATCH_FILES = 64
+
+_log = logging.getLogger(__name__)
 
 
 class PublicFiles:
@@ -63,19 +67,19 @@ class PublicFiles:
             write_whole(path, data)
 
     def publish(self) -> bool:
-        """Take the directory one step nearer to the log's folded head. Returns whether it has got there.
+        """Take the directory one step nearer to the head over all that is stored. Returns whether it has got there.
 
         Raises:
             OSError: the disk refused; what is there stays true, and a later call goes on from it.
             sqlite3.Error: the database did.
         """
-        head = log.head(self._connection)
+        head, reader = log.current(self._connection)
         size = min(head.size, (self._size // STEP + 1) * STEP)
         if self._published and size <= self._size:
             return True
-        root = head.root if size == head.size else tree.root(log.StoredTiles(self._connection), size)
+        root = head.root if size == head.size else tree.root(reader, size)
         try:
-            for path, data in self._changed(self._size, size):
+            for path, data in self._changed(self._size, size, reader):
                 self._batch.write(path, data)
                 if len(self._batch) == _BATCH_FILES:
                     self._batch.commit()
@@ -99,31 +103,25 @@ class PublicFiles:
             )
         except (checkpoint.CheckpointError, UnicodeDecodeError) as error:
             raise OperatorError(f"{self._checkpoint} is not this log's: {error}; move the directory away") from error
-        size = log.head(self._connection).size
-        if published.size > size or published.root != tree.root(log.StoredTiles(self._connection), published.size):
+        head, reader = log.current(self._connection)
+        if published.size > head.size or published.root != tree.root(reader, published.size):
             raise OperatorError(
-                f"the database has {size} leaves and does not extend {self._checkpoint} of {published.size}, which "
-                "others may have seen: it was restored from an old backup; restore a newer one"
+                f"the database has {head.size} leaves and does not extend {self._checkpoint} of {published.size}, "
+                "which others may have seen: it was restored from an old backup; restore a newer one"
             )
         return published.size
 
-    def _changed(self, old: int, new: int) -> Iterator[tuple[str, bytes]]:
+    def _changed(self, old: int, new: int, reader: TileReader) -> Iterator[tuple[str, bytes]]:
         """Yield path and content of every file in which a log of `new` leaves differs from one of `old`.
 
         It needs no transaction around it: what is in the log stays as it is, and later leaves are cut off.
         """
         for index, width in _grown(old, new):
-            yield tiles.entries_path(index, width), tiles.entry_bundle(self._entries(index * TILE_WIDTH, width))
-        reader = log.StoredTiles(self._connection)
+            entries = statements.entries(self._connection, index * TILE_WIDTH, width)
+            yield tiles.entries_path(index, width), tiles.entry_bundle(entries)
         for level, old_hashes, new_hashes in _levels(old, new):
             for index, width in _grown(old_hashes, new_hashes):
                 yield tiles.tile_path(level, index, width), reader.tile(level, index)[: width * HASH_SIZE]
-
-    def _entries(self, start: int, count: int) -> list[bytes]:
-        rows = self._connection.execute(
-            "SELECT raw FROM statements WHERE leaf_index >= ? ORDER BY leaf_index LIMIT ?", (start, count)
-        )
-        return [sha256(raw).digest() for (raw,) in rows]
 
     def _drop_partials(self, old: int, new: int) -> None:
         """Remove the partial tiles that a full one has replaced, as tlog-tiles allows.
@@ -136,6 +134,35 @@ class PublicFiles:
                 replaced = [tiles.tile_path(level, index), *([tiles.entries_path(index)] if level == 0 else [])]
                 for path in replaced:
                     shutil.rmtree(self._directory / (path + ".p"), ignore_errors=True)
+
+
+class Publisher:
+    """Publishes from time to time: each time costs a few writes, whether one leaf is new or a hundred.
+
+    Args:
+        public: the directory.
+        every_s: seconds between two publishings, unless the directory is behind: then it goes on at once.
+        monotonic: seconds of a clock that never goes back.
+    """
+
+    def __init__(self, public: PublicFiles, every_s: float, *, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._public = public
+        self._every_s = every_s
+        self._monotonic = monotonic
+        self._due = -math.inf
+
+    def tick(self) -> None:
+        """Publish a step if it is time. What the disk refuses is logged and tried again when it is time once more."""
+        if self._monotonic() >= self._due and self.step():
+            self._due = self._monotonic() + self._every_s
+
+    def step(self) -> bool:
+        """Publish a step now. Returns whether nothing is left to do, or nothing can be done now."""
+        try:
+            return self._public.publish()
+        except (OSError, sqlite3.OperationalError) as error:
+            _log.error("public files are behind, and are tried again error=%r", str(error))
+            return True
 
 
 def _levels(old: int, new: int) -> Iterator[tuple[int, int, int]]:

@@ -3,7 +3,6 @@
 import functools
 import os
 import sqlite3
-from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -14,7 +13,7 @@ from trigpoint import files, public
 from trigpoint.errors import OperatorError
 from trigpoint.log import checkpoint, merkle, tiles, tree
 from trigpoint.public import PublicFiles
-from trigpoint.store import log
+from trigpoint.store import fold, statements
 from trigpoint.store.database import migrate
 from trigpoint.wire.trust import Trust
 
@@ -28,20 +27,16 @@ def database():
     return connection
 
 
-def grow(connection, number, raws=None):
-    """Add statements to the log; what is in their bytes plays no part here."""
-    start = log.head(connection).size
+def grow(connection, number, raws=None, folded=True):
+    """Store statements, and fold them into the log or not; what is in their bytes plays no part here."""
+    start = statements.size(connection)
     raws = raws or [b"statement %d" % index for index in range(start, start + number)]
-    known = [name for _, name, *_ in connection.execute("PRAGMA table_info(statements)")]
-    values = {"kid": bytes(32), "board": 1, "arrival_ms": 0}
-    columns = [name for name in known if name in values]
-    for index, raw in enumerate(raws, start):
-        row = {**{name: values[name] for name in columns}, "leaf_index": index, "seq": index, "raw": raw}
-        if "entry" in known:
-            row["entry"] = sha256(raw).digest()
-        names = ", ".join(row)
-        connection.execute(f"INSERT INTO statements ({names}) VALUES ({', '.join('?' * len(row))})", [*row.values()])
-    log.append(connection, [sha256(raw).digest() for raw in raws])
+    connection.executemany(
+        "INSERT INTO statements (leaf_index, board, seq, arrival_ms, raw) VALUES (?, 1, ?, 0, ?)",
+        [(index, index, raw) for index, raw in enumerate(raws, start)],
+    )
+    if folded:
+        fold.fold_log(connection)
 
 
 def open_files(directory, connection):
@@ -82,17 +77,17 @@ def audit(directory):
 
 
 @settings(max_examples=15, deadline=None)
-@given(steps=st.lists(st.tuples(st.integers(0, 700), st.booleans()), max_size=4))
+@given(steps=st.lists(st.tuples(st.integers(0, 700), st.booleans(), st.booleans()), max_size=4))
 def test_a_stranger_can_audit_whatever_was_published(tmp_path_factory, steps):
     directory, connection = tmp_path_factory.mktemp("public"), database()
     published = open_files(directory, connection)
     assert published.publish() and audit(directory) == 0
-    for number, restarted in steps:
-        grow(connection, number)
+    for number, restarted, folded in steps:
+        grow(connection, number, folded=folded)
         if restarted:
             published = open_files(directory, connection)
-        assert published.publish() and audit(directory) == log.head(connection).size
-    full = log.head(connection).size // 256
+        assert published.publish() and audit(directory) == statements.size(connection)
+    full = statements.size(connection) // 256
     for index in range(full):
         assert not (directory / (tiles.entries_path(index) + ".p")).exists()
         assert not (directory / (tiles.tile_path(0, index) + ".p")).exists()
@@ -224,6 +219,29 @@ def test_a_long_way_is_gone_in_steps_each_of_them_true(tmp_path, monkeypatch):
     assert (steps, audit(tmp_path)) == ([512, 1_024], 1_300)
     grow(connection, 10)
     assert published.publish() and audit(tmp_path) == 1_310
+
+
+def test_the_publisher_waits_unless_it_is_behind(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(public, "STEP", 256)
+    connection, now = database(), 1_000.0
+    published = open_files(tmp_path, connection)
+    publisher = public.Publisher(published, 60, monotonic=lambda: now)
+
+    def size_after(seconds):
+        nonlocal now
+        now += seconds
+        publisher.tick()
+        return audit(tmp_path)
+
+    assert size_after(0) == 0
+    grow(connection, 300)
+    assert [size_after(59), size_after(1), size_after(5), size_after(5)] == [0, 256, 300, 300]
+    grow(connection, 1)
+    with monkeypatch.context() as broken:
+        broken.setattr(PublicFiles, "publish", lambda _: exec("raise OSError(28, 'No space')"))
+        assert size_after(60) == 300
+        assert "No space" in caplog.text
+    assert [size_after(1), size_after(59)] == [300, 301]
 
 
 def test_nothing_new_writes_nothing(tmp_path, monkeypatch):
