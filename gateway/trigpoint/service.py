@@ -28,7 +28,7 @@ from trigpoint.ingest.mqtt import Session
 from trigpoint.ingest.pace import Pace
 from trigpoint.ingest.pipeline import Ingest
 from trigpoint.log import checkpoint
-from trigpoint.public import PublicFiles
+from trigpoint.public import PublicFiles, Publisher
 from trigpoint.store import log, queries, statements
 from trigpoint.store.chain import InFlightError
 from trigpoint.store.database import open_database
@@ -39,7 +39,7 @@ from trigpoint.wire.trust import Trust
 
 _log = logging.getLogger(__name__)
 
-_PUBLISH_EVERY_S = 5.0
+_TICK_S = 1.0
 _CHAIN_BACK_OFF_MAX_S = 60.0
 _CHAIN_STOP_S = 5.0
 _CHAIN_STALLS_S = 600.0
@@ -60,10 +60,10 @@ def run(config: Config) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: watch.stop.set())
     with ExitStack() as stack:
-        public = _start(config, watch, stack)
+        publisher = _start(config, watch, stack)
         notifier.ready()
-        while not watch.stop.wait(_PUBLISH_EVERY_S):
-            _publish(public)
+        while not watch.stop.wait(_TICK_S):
+            publisher.tick()
             _tell(notifier, watch.parts)
         notifier.stopping()
         print("stopping", flush=True)
@@ -94,7 +94,7 @@ class _Watch:
         self.stop.set()
 
 
-def _start(config: Config, watch: _Watch, stack: ExitStack) -> PublicFiles:
+def _start(config: Config, watch: _Watch, stack: ExitStack) -> Publisher:
     """Start all parts, each once what it needs is there; `stack` will stop them in the opposite order."""
     if not config.chain.device_registry or not config.chain.transparency_log:
         raise OperatorError(
@@ -119,7 +119,8 @@ def _start(config: Config, watch: _Watch, stack: ExitStack) -> PublicFiles:
         public.publish()
     except OSError as error:
         raise OperatorError(f"cannot write to {config.public}: {error.strerror}; check its owner and space") from error
-    stack.callback(_publish, public)
+    publisher = Publisher(public, config.log.publish_s)
+    stack.callback(publisher.step)
     _ready("public files", f"log {trust.log_id.hex()} in {config.public}")
 
     pace = Pace() if config.clock is None else Pace().at_speed(config.clock.speed)
@@ -133,7 +134,7 @@ def _start(config: Config, watch: _Watch, stack: ExitStack) -> PublicFiles:
 
     chain.start()
     stack.callback(chain.stop)
-    return public
+    return publisher
 
 
 def _connect_chain(
@@ -258,13 +259,6 @@ def _only_one(data: Path) -> Iterator[None]:
         except BlockingIOError:
             raise OperatorError(f"another gateway runs on {data}: stop it first") from None
         yield
-
-
-def _publish(public: PublicFiles) -> None:
-    try:
-        public.publish()
-    except (OSError, sqlite3.OperationalError) as error:
-        _log.error("public files are behind, and are tried again: %s", error)
 
 
 def _ready(part: str, detail: str) -> None:
