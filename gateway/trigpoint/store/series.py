@@ -180,7 +180,8 @@ def readings(
     """
     rows: list[Row] = []
     place = after
-    for seen, stored in enumerate(_candidates(connection, board, wanted, max(after[0], 0))):
+    first = max(after[0], 0) if after[1] < statement.MAX_READINGS else after[0] + 1
+    for seen, stored in enumerate(_candidates(connection, board, wanted, first)):
         if below is not None and stored.leaf_index >= below:
             break
         if seen == scan:
