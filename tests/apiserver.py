@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import socket
 import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 import requests
 from statements import TestBoard, enrol
 from trigpoint import keyfiles
-from trigpoint.api.process import _server, listen
+from trigpoint.api.process import listen, make_server
 from trigpoint.api.served import Served
 from trigpoint.api.tokens import Scope, TokenFile
 from trigpoint.config import Api, Logging
@@ -31,14 +31,23 @@ LOG_ID = b"\x0a" * 32
 class Journal:
     """A database to write to as ingest would, but with statements that nobody signed, which is quick."""
 
-    path: Path
-    connection: sqlite3.Connection = field(init=False)
+    connection: sqlite3.Connection
     _next: dict[int, int] = field(default_factory=dict)
 
-    def __post_init__(self) -> None:
-        self.connection = open_database(self.path)
-        self.connection.execute("PRAGMA synchronous = OFF")
-        migrate(self.connection)
+    @classmethod
+    def at(cls, path: Path) -> Journal:
+        """Make the database in a file."""
+        connection = open_database(path)
+        connection.execute("PRAGMA synchronous = OFF")
+        migrate(connection)
+        return cls(connection)
+
+    @classmethod
+    def in_memory(cls) -> Journal:
+        """Make a database for one example of a property."""
+        connection = sqlite3.connect(":memory:", isolation_level=None)
+        _empty().backup(connection)
+        return cls(connection)
 
     def enrol(self, *boards: TestBoard) -> None:
         enrol(self.connection, *boards)
@@ -82,6 +91,13 @@ class Journal:
         log.claim(self.connection, LOG_ID, log_key)
 
 
+@cache
+def _empty() -> sqlite3.Connection:
+    connection = sqlite3.connect(":memory:", isolation_level=None)
+    migrate(connection)
+    return connection
+
+
 @dataclass
 class Client:
     """Asks the API; `token` goes with each question."""
@@ -116,7 +132,7 @@ def api(folder: Path, **settings: object) -> Iterator[Client]:
         key_file,
     )
     listener = listen("127.0.0.1:0")
-    server = _server(served)
+    server = make_server(served)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
     try:
@@ -125,6 +141,3 @@ def api(folder: Path, **settings: object) -> Iterator[Client]:
         server.should_exit = True
         thread.join()
         listener.close()
-
-
-__all__ = ["Client", "Journal", "api", "socket"]

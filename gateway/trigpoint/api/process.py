@@ -13,11 +13,13 @@ import os
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Callable, Iterator
 from multiprocessing.connection import wait
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from trigpoint.api.served import Served
+from trigpoint.config import Config
 from trigpoint.errors import OperatorError
 
 if TYPE_CHECKING:
@@ -77,20 +79,27 @@ def check(served: Served) -> None:
             ) from error
 
 
+def url(served: Served) -> str:
+    """Return where the API is, for a person."""
+    return f"{'https' if served.settings.certificate_file else 'http'}://{served.settings.listen}"
+
+
 def serve(served: Served, listener: socket.socket) -> None:
     """Serve the API on `listener` until SIGTERM or SIGINT. Call it from the main thread.
 
     Raises:
         OperatorError: the log key or the database cannot be read.
     """
-    _server(served).run(sockets=[listener])
+    make_server(served).run(sockets=[listener])
 
 
-def _server(served: Served) -> uvicorn.Server:
+def make_server(served: Served) -> uvicorn.Server:
+    """Return the server, to be run on a socket. Raises OperatorError: the log key or the database cannot be read."""
     import uvicorn
 
     from trigpoint.api.app import create
 
+    logging.getLogger("uvicorn").setLevel(logging.WARNING)
     settings = served.settings
     proxies = settings.trusted_proxies
     return uvicorn.Server(
@@ -126,6 +135,22 @@ class ApiProcess:
         self._wake, self._woken = socket.socketpair()
         self._thread = threading.Thread(target=self._run, name="api", daemon=True)
 
+    @classmethod
+    def of(cls, config: Config, handed_over: int | None = None) -> Self:
+        """Return the process that serves what `config` says; see `listen` for `handed_over`.
+
+        Raises:
+            OperatorError: the address or the certificate cannot be used.
+        """
+        served = Served.of(config)
+        check(served)
+        return cls(served, listen(config.api.listen, handed_over))
+
+    @property
+    def url(self) -> str:
+        """Where it serves."""
+        return url(self._served)
+
     def start(self) -> None:
         """Start the API, now and whenever it ends."""
         self._thread.start()
@@ -140,6 +165,7 @@ class ApiProcess:
     def _run(self) -> None:
         delay_s = _RESTART_MIN_S
         for process in self._processes():
+            started = time.monotonic()
             wait([process.sentinel, self._woken])
             if self._stopping.is_set():
                 process.terminate()
@@ -148,6 +174,8 @@ class ApiProcess:
                 process.join()
                 return
             process.join()
+            if time.monotonic() - started > _RESTART_MAX_S:
+                delay_s = _RESTART_MIN_S
             _log.error("the API ended exit_code=%s restart_s=%.0f", process.exitcode, delay_s)
             self._stopping.wait(delay_s)
             delay_s = min(2 * delay_s, _RESTART_MAX_S)
@@ -170,7 +198,7 @@ def _beside(served: Served, listener: socket.socket) -> None:
     with contextlib.suppress(OSError):
         os.nice(_NICE)
     try:
-        server = _server(served)
+        server = make_server(served)
     except OperatorError as error:
         _log.error("the API cannot start: %s", error)
         raise SystemExit(1) from None

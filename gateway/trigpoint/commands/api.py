@@ -41,7 +41,7 @@ def serve(directory: GatewayDirectory) -> None:
     process.check(served)
     handed_over = systemd.listening_sockets(os.environ, os.getpid()).get(process.SOCKET_NAME)
     with process.listen(config.api.listen, handed_over) as listener:
-        typer.echo(f"ready: api: {'https' if config.api.certificate_file else 'http'}://{config.api.listen}")
+        typer.echo(f"ready: api: {process.url(served)}")
         process.serve(served, listener)
 
 
