@@ -36,9 +36,12 @@ class Watchdog:
 
         return moved
 
-    def stalled(self) -> dict[str, float]:
-        """Return the parts that have not moved in their time, each with the seconds since it last did."""
+    def idle(self) -> dict[str, float]:
+        """Return how many seconds ago each part last moved."""
         with self._lock:
             now = self._clock()
-            idle = {part: now - moved for part, moved in self._moved.items()}
-            return {part: seconds for part, seconds in idle.items() if seconds > self._limits[part]}
+            return {part: now - moved for part, moved in self._moved.items()}
+
+    def stalled(self) -> dict[str, float]:
+        """Return the parts that have not moved in their time, each with the seconds since it last did."""
+        return {part: seconds for part, seconds in self.idle().items() if seconds > self._limits[part]}

@@ -122,6 +122,11 @@ class Session:
         self._client.disconnect()
         self._client.loop_stop()
 
+    @property
+    def connected(self) -> bool:
+        """Whether there is a connection to the broker now."""
+        return self._connected
+
     def publish(self, topic: str, payload: bytes) -> None:
         """Publish with QoS 0, or not at all while there is no connection: a board without its ack sends again."""
         with self._lock:
