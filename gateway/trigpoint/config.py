@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Mapping
+from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Final, Literal, TypeVar
 
@@ -27,6 +28,7 @@ SECRET: Final[dict[str, JsonValue]] = {"secret": True}
 """Marks a key whose value may hold an access token: it is printed in part only. Give it as `json_schema_extra`."""
 
 _MAX_SIZE = 65_536
+_COINS = re.compile(r"[0-9]{1,12}(\.[0-9]{1,18})?")
 
 
 def _address(value: str) -> str:
@@ -42,6 +44,12 @@ def _empty_is_none(value: object) -> object:
 def _rpc_url(value: str) -> str:
     if not value.startswith(("http://", "https://")):
         raise ValueError("must begin with http:// or https://")
+    return value
+
+
+def _coins(value: str) -> str:
+    if not _COINS.fullmatch(value) or not Decimal(value):
+        raise ValueError('must be a decimal number in quotes, more than 0, such as "0.05"')
     return value
 
 
@@ -65,6 +73,7 @@ OptionalText = Annotated[str | None, BeforeValidator(_empty_is_none)]
 Port = Annotated[int, Field(ge=1, le=65_535)]
 TopicPrefix = Annotated[str, Field(pattern=r"^[A-Za-z0-9_\-]+(/[A-Za-z0-9_\-]+)*$", max_length=64)]
 ContractAddress = Annotated[str, AfterValidator(_address)]
+RpcUrl = Annotated[str, AfterValidator(_rpc_url)]
 
 
 _S = TypeVar("_S", bound="Section")
@@ -108,8 +117,13 @@ class Broker(Section):
 class Chain(Section):
     """The EVM chain with the two contracts."""
 
-    rpc_url: Annotated[str, AfterValidator(_rpc_url)] = Field(repr=False, json_schema_extra=SECRET)
+    rpc_url: RpcUrl = Field(repr=False, json_schema_extra=SECRET)
     """A node of the chain, JSON-RPC over HTTP. It may hold an access token: it never appears in a log."""
+    fallback_rpc_urls: Annotated[tuple[RpcUrl, ...], Field(strict=False, max_length=8)] = Field(
+        default=(), repr=False, json_schema_extra=SECRET
+    )
+    """More nodes of the same chain, asked in turn while the first is away or makes no sense. Best from another
+    provider: what one node says, and another does not, is not believed in haste."""
     chain_id: int = Field(ge=1)
     """EIP-155 chain id. The gateway refuses to start with a node of another chain. 31337 is a local Anvil."""
     device_registry: ContractAddress = ""
@@ -126,8 +140,30 @@ class Chain(Section):
     max_fee_gwei: int = Field(default=500, ge=1)
     """Most that an anchor may pay for one gas, in billionths of the coin. Fees are the node's word: without a bound,
     one that lies could spend the whole account at once. Chains with a cheap coin ask for more."""
-    key_file: FilePath
-    """The gateway's account: it opens the log and pays for anchors. Send it some of the chain's coin."""
+    max_spend_per_day: Annotated[str, AfterValidator(_coins)] = "0.1"
+    """Most that anchors may cost in a day (UTC), in the chain's coin. Beyond it they wait for the next day; statements
+    are stored all the same."""
+    reprice_after_s: int = Field(default=120, ge=1, le=86_400)
+    """Seconds after which an anchor that no block takes is offered at a higher price, up to max_fee_gwei."""
+    key_file: OptionalPath = None
+    """The gateway's account: it opens the log and pays for anchors. Send it some of the chain's coin. 64 hexadecimal
+    digits or an encrypted keystore (JSON), mode 0600; empty with signer_command."""
+    passphrase_file: OptionalPath = None
+    """The passphrase of an encrypted keystore: one line, mode 0600. Empty for the systemd credential
+    `chain-passphrase`."""
+    signer_command: Annotated[tuple[str, ...], Field(strict=False, max_length=32)] = ()
+    """A program and its arguments that sign for the account in place of key_file: a hardware key, another machine. It
+    reads a transaction as JSON and prints it signed; see docs/operating.md."""
+    account: ContractAddress = ""
+    """With signer_command: the account's address."""
+
+    @model_validator(mode="after")
+    def _one_signer(self) -> Chain:
+        if bool(self.key_file) == bool(self.signer_command):
+            raise ValueError("wants a key_file or a signer_command, and not both")
+        if bool(self.account) != bool(self.signer_command):
+            raise ValueError("account and signer_command go together")
+        return self
 
 
 class Log(Section):
@@ -168,9 +204,9 @@ class Logging(Section):
 class Metrics(Section):
     """Figures for Prometheus, at http://<listen>/metrics. A Grafana dashboard and alert rules come with Trigpoint."""
 
-    listen: Annotated[str, AfterValidator(_listen)] = "127.0.0.1:9464"
-    """HOST:PORT to serve them at, or empty for none. They name boards but no readings; whoever can connect can read
-    them, so keep it on this machine or in a network of your own."""
+    listen: Annotated[str, AfterValidator(_listen)] = ""
+    """HOST:PORT to serve them at, such as 127.0.0.1:9464, or empty for none. They name boards but no readings; whoever
+    can connect can read them, so keep it on this machine or in a network of your own."""
 
 
 class HomeAssistant(Section):

@@ -77,7 +77,7 @@ def _shown(field: FieldInfo, value: object, *, secrets: bool) -> Plain:
     if isinstance(value, str) and isinstance(extra, dict) and extra.get("secret") and not secrets:
         return _cut(value)
     if isinstance(value, tuple):
-        return list(value)
+        return [_shown(field, item, secrets=secrets) for item in value]  # type: ignore[return-value]
     assert isinstance(value, str | int | float | bool | list)
     return value
 

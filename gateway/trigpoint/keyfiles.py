@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import stat
 from pathlib import Path
@@ -64,6 +65,22 @@ def load_chain_key(path: Path) -> bytes:
     if len(key) != 32:
         raise OperatorError(f"chain key file {path} does not hold a secp256k1 key as 64 hexadecimal digits")
     return key
+
+
+def is_keystore(path: Path) -> bool:
+    """Tell whether a chain key file is an encrypted keystore (JSON) rather than plain digits. Raises OperatorError."""
+    return _read(path, "key").lstrip()[:1] == b"{"
+
+
+def load_keystore(path: Path) -> dict[str, object]:
+    """Read an encrypted keystore. Raises OperatorError if the file is missing, open to others, or not a JSON object."""
+    try:
+        keystore = json.loads(_read(path, "key"))
+    except (ValueError, RecursionError):
+        keystore = None
+    if not isinstance(keystore, dict):
+        raise OperatorError(f"key file {path} is not a keystore: give the JSON file that a wallet exported")
+    return keystore
 
 
 def load_password(path: Path) -> str:

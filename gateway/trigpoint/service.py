@@ -6,44 +6,29 @@ import fcntl
 import logging
 import os
 import signal
-import sqlite3
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-
 from trigpoint import keyfiles, logs
-from trigpoint.chain.anchoring import Anchorer, LogForkError
-from trigpoint.chain.client import check_contracts, connect
-from trigpoint.chain.keys import load_account
-from trigpoint.chain.node import address_bytes
-from trigpoint.chain.registry import RegistrySync
-from trigpoint.chain.transactions import OutOfFundsError
-from trigpoint.clock import Clock
+from trigpoint.chain import loop as chain_loop
+from trigpoint.chain.loop import ChainLoop
 from trigpoint.config import Config
 from trigpoint.errors import OperatorError
 from trigpoint.ingest.mqtt import Session
 from trigpoint.ingest.pace import Pace
 from trigpoint.ingest.pipeline import Ingest
-from trigpoint.log import checkpoint
 from trigpoint.public import PublicFiles, Publisher
-from trigpoint.store import log, queries, statements
-from trigpoint.store.chain import InFlightError
+from trigpoint.store import queries, statements
 from trigpoint.store.database import open_database
 from trigpoint.store.writer import Writer
 from trigpoint.systemd import Notifier
 from trigpoint.watchdog import Watchdog
-from trigpoint.wire.trust import Trust
 
 _log = logging.getLogger(__name__)
 
 _TICK_S = 1.0
-_CHAIN_BACK_OFF_MAX_S = 60.0
-_CHAIN_STOP_S = 5.0
-_CHAIN_STALLS_S = 600.0
-"""Longer than a round takes with a node that answers each question only just in time."""
 
 
 def run(config: Config) -> None:
@@ -110,8 +95,12 @@ def _start(config: Config, watch: _Watch, stack: ExitStack) -> Publisher:
     stack.callback(reader.close)
     _ready("store", f"{statements.size(reader)} statements in {config.database}")
 
-    chain, trust = _connect_chain(config, log_key, writer, clock, watch)
-    _ready("chain", f"chain {config.chain.chain_id}, {queries.active_boards(reader)} active boards")
+    chain = ChainLoop(
+        config, log_key, writer, clock, failed=watch.failed, moved=watch.parts.watch("chain", chain_loop.STALLS_S)
+    )
+    away = "" if chain.check() else " when last seen: no node answers yet"
+    _ready("chain", f"chain {config.chain.chain_id}, {queries.active_boards(reader)} active boards{away}")
+    trust = chain.trust
 
     try:
         public = PublicFiles(config.public, reader, trust.log_id, log_key)
@@ -135,110 +124,6 @@ def _start(config: Config, watch: _Watch, stack: ExitStack) -> Publisher:
     chain.start()
     stack.callback(chain.stop)
     return publisher
-
-
-def _connect_chain(
-    config: Config, log_key: Ed25519PrivateKey, writer: Writer, clock: Clock, watch: _Watch
-) -> tuple[_ChainThread, Trust]:
-    """Check the chain, bring the registry's mirror up to date, and settle what was in flight."""
-    settings = config.chain
-    account = load_account(settings.key_file)
-    device_registry, transparency_log = (
-        address_bytes(settings.device_registry),
-        address_bytes(settings.transparency_log),
-    )
-    web3 = connect(settings.rpc_url, settings.chain_id)
-    check_contracts(web3, device_registry, transparency_log)
-
-    public_key = log_key.public_key().public_bytes_raw()
-    own_id = checkpoint.log_id(address_bytes(account.address), public_key)
-    log_id = writer.submit(lambda connection: log.claim(connection, own_id, public_key))
-
-    registry = RegistrySync(
-        web3,
-        device_registry,
-        settings.deploy_block,
-        settings.confirmations,
-        writer,
-        chain_id=settings.chain_id,
-    )
-    anchorer = Anchorer(
-        web3,
-        writer,
-        account=account,
-        chain_id=settings.chain_id,
-        contract=transparency_log,
-        log_id=log_id,
-        log_key=public_key,
-        confirmations=settings.confirmations,
-        every_s=config.anchor.every_s,
-        max_fee_wei=settings.max_fee_gwei * 10**9,
-        clock=clock,
-    )
-    # Before the first message: or a board that has been registered meanwhile would be refused.
-    _catch_up(registry)
-    with suppress(OutOfFundsError):  # which must not keep statements from being stored; the thread will say so
-        anchorer.settle()
-    trust = Trust(settings.chain_id, device_registry, transparency_log, log_id, public_key)
-    return _ChainThread(registry, anchorer, settings.poll_s, watch), trust
-
-
-def _catch_up(registry: RegistrySync, moved: Callable[[], None] = lambda: None) -> None:
-    """Mirror all that the chain has by now. A node that is behind what is mirrored already has nothing to add."""
-    reached = None
-    while not (progress := registry.step()).caught_up and progress.block != reached:
-        reached = progress.block
-        moved()
-
-
-class _ChainThread:
-    """Looks at the chain every few seconds: mirrors the registry, settles transactions, anchors the log.
-
-    What goes wrong there is logged and tried again with back-off, while statements go on being stored. Only a chain
-    that contradicts the log stops the gateway.
-    """
-
-    def __init__(self, registry: RegistrySync, anchorer: Anchorer, poll_s: int, watch: _Watch) -> None:
-        self._registry = registry
-        self._anchorer = anchorer
-        self._poll_s = poll_s
-        self._watch = watch
-        self._moved = watch.parts.watch("chain", _CHAIN_STALLS_S)
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="chain", daemon=True)
-
-    def start(self) -> None:
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Stop soon: a question to a node that does not answer is left behind."""
-        self._stopping.set()
-        self._thread.join(_CHAIN_STOP_S)
-
-    def _run(self) -> None:
-        pause_s: float = self._poll_s
-        try:
-            while not self._stopping.wait(pause_s):
-                self._moved()
-                # Trouble with anchors, such as an empty account, must not keep boards from being enrolled.
-                well = [
-                    self._try("registry", lambda: _catch_up(self._registry, self._moved)),
-                    self._try("anchor", self._anchorer.step),
-                ]
-                pause_s = self._poll_s if all(well) else min(2 * pause_s, _CHAIN_BACK_OFF_MAX_S)
-        except Exception as error:
-            if not self._stopping.is_set():
-                self._watch.failed(error)
-
-    def _try(self, what: str, step: Callable[[], None]) -> bool:
-        try:
-            step()
-        except LogForkError:
-            raise
-        except (OperatorError, InFlightError, sqlite3.OperationalError) as error:
-            _log.error("chain %s: %s; it is tried again", what, error)
-            return False
-        return True
 
 
 @contextmanager

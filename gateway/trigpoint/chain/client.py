@@ -6,7 +6,7 @@ from web3 import Web3
 from web3.providers.base import JSONBaseProvider
 
 from trigpoint.chain.abi import TRANSPARENCY_LOG
-from trigpoint.chain.errors import RevertedError
+from trigpoint.chain.errors import RevertedError, WrongChainError
 from trigpoint.chain.failover import Failover
 from trigpoint.chain.http import HttpNode
 from trigpoint.chain.node import Node, checksum, place
@@ -59,7 +59,7 @@ def connect(rpc_url: str, chain_id: int | None = None) -> Web3:
 
     Raises:
         ChainUnavailableError: the node cannot be reached, or answers nonsense. It is an OperatorError too.
-        OperatorError: the node is on another chain.
+        WrongChainError: the node is on another chain.
     """
     web3 = open_node(rpc_url)
     if chain_id is None:
@@ -70,11 +70,11 @@ def connect(rpc_url: str, chain_id: int | None = None) -> Web3:
 
 
 def check_chain(web3: Web3, chain_id: int) -> None:
-    """Make sure that the node is on this chain. Raises ChainUnavailableError, or OperatorError if it is not."""
+    """Make sure that the node is on this chain. Raises ChainUnavailableError, or WrongChainError if it is not."""
     node = Node(web3)
     found = node.chain_id()
     if found != chain_id:
-        raise OperatorError(
+        raise WrongChainError(
             f"the node at {node.place} is on chain {found}, not {chain_id}: correct chain.rpc_url or chain.chain_id"
         )
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from eth_account.signers.local import LocalAccount
 from web3 import Web3
 
 from trigpoint.chain.abi import DEVICE_REGISTRY, TRANSPARENCY_LOG, Interface
 from trigpoint.chain.errors import ChainUnavailableError
 from trigpoint.chain.node import Node, checksum
+from trigpoint.chain.signing import Signer
 from trigpoint.chain.transactions import Mined, Request, transact
 
 
@@ -32,7 +32,7 @@ class Deployment:
     gas_used: int
 
 
-def deploy(web3: Web3, account: LocalAccount) -> Deployment:
+def deploy(web3: Web3, account: Signer) -> Deployment:
     """Create the DeviceRegistry and then the TransparencyLog that refers to it, paid for by `account`.
 
     Raises:
@@ -53,7 +53,7 @@ def deploy(web3: Web3, account: LocalAccount) -> Deployment:
     )
 
 
-def _create(node: Node, account: LocalAccount, chain_id: int, interface: Interface, *arguments: object) -> Mined:
+def _create(node: Node, account: Signer, chain_id: int, interface: Interface, *arguments: object) -> Mined:
     return transact(node, account, chain_id, Request(interface, None, interface.creation(*arguments)))
 
 

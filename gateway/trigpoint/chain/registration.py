@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from eth_account.signers.local import LocalAccount
 from web3 import Web3
 
 from trigpoint.chain.abi import DEVICE_REGISTRY
 from trigpoint.chain.errors import RevertedError
 from trigpoint.chain.node import Node, checksum
+from trigpoint.chain.signing import Signer
 from trigpoint.chain.transactions import Request, transact
 from trigpoint.errors import OperatorError
 from trigpoint.wire.errors import WireError
@@ -42,7 +42,7 @@ class Registered:
     gas_used: int
 
 
-def register(web3: Web3, account: LocalAccount, registry: bytes, permit: Permit) -> Registered:
+def register(web3: Web3, account: Signer, registry: bytes, permit: Permit) -> Registered:
     """Register one board in the registry at address `registry`, 20 bytes, paid for by `account`.
 
     Raises:
@@ -53,7 +53,7 @@ def register(web3: Web3, account: LocalAccount, registry: bytes, permit: Permit)
     return _submit(web3, account, Request(DEVICE_REGISTRY, registry, data), (permit,))
 
 
-def register_batch(web3: Web3, account: LocalAccount, registry: bytes, permits: Sequence[Permit]) -> Registered:
+def register_batch(web3: Web3, account: Signer, registry: bytes, permits: Sequence[Permit]) -> Registered:
     """Register 1 to LARGEST_BATCH boards in one transaction; those registered already are skipped.
 
     Raises:
@@ -66,7 +66,7 @@ def register_batch(web3: Web3, account: LocalAccount, registry: bytes, permits: 
     return _submit(web3, account, Request(DEVICE_REGISTRY, registry, data), permits)
 
 
-def _submit(web3: Web3, account: LocalAccount, request: Request, permits: Sequence[Permit]) -> Registered:
+def _submit(web3: Web3, account: Signer, request: Request, permits: Sequence[Permit]) -> Registered:
     kids = list(dict.fromkeys(_kid(permit) for permit in permits))
     node = Node(web3)
     try:

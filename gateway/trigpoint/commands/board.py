@@ -100,7 +100,7 @@ def enroll(
     Example: trigpoint board enroll board1 --gateway gw
     """
     from trigpoint.chain.client import connect
-    from trigpoint.chain.keys import load_account
+    from trigpoint.chain.keys import load_account, load_signer
     from trigpoint.chain.node import Node
     from trigpoint.chain.registration import register
     from trigpoint.commands.gateway import load_config
@@ -108,7 +108,7 @@ def enroll(
 
     config = load_config(gateway)
     registry = _registry(config, gateway)
-    account = load_account(key_file or config.chain.key_file)
+    account = load_account(key_file) if key_file else load_signer(config.chain)
     web3 = connect(config.chain.rpc_url, config.chain.chain_id)
     head = Node(web3).block()
     if head is None:
