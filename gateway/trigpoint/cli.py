@@ -16,6 +16,7 @@ from trigpoint.commands.board import board
 from trigpoint.commands.chain import chain
 from trigpoint.commands.demo import demo
 from trigpoint.commands.gateway import gateway
+from trigpoint.commands.log import log
 from trigpoint.commands.receipt import receipt
 from trigpoint.commands.verify import verify
 
@@ -33,6 +34,7 @@ app = typer.Typer(
 app.command(rich_help_panel="See it work")(demo)
 app.command(rich_help_panel="Prove a reading")(verify)
 app.add_typer(receipt, name="receipt", rich_help_panel="Prove a reading")
+app.add_typer(log, name="log", rich_help_panel="Prove a reading")
 gateway.command()(serve)
 gateway.add_typer(token, name="token")
 app.add_typer(gateway, name="gateway", rich_help_panel="Run your own")

@@ -91,7 +91,7 @@ def examine(file: Path, trust: Path | None, rpc: str | None) -> Examined:
     from trigpoint.verify import verify_offline
 
     data = _read(file, _MAX_RECEIPT_BYTES, "the receipt file")
-    trusted = _load_trust(trust)
+    trusted = load_trust(trust)
     verdict = verify_offline(data, trusted)
     checks = [*verdict.checks, *([] if rpc is None else _on_chain(rpc, verdict.receipt, trusted))]
     return Examined(verdict.receipt, checks, verdict.verified and all(check.status == "ok" for check in checks))
@@ -238,7 +238,12 @@ def _read(path: Path, limit: int, what: str) -> bytes:
         ) from error
 
 
-def _load_trust(path: Path | None) -> Trust | None:
+def load_trust(path: Path | None) -> Trust | None:
+    """Read the trust file at `path`, if one is named.
+
+    Raises:
+        OperatorError: it cannot be read, or is no trust file.
+    """
     from trigpoint.errors import OperatorError
     from trigpoint.wire.errors import WireError
     from trigpoint.wire.trust import Trust
