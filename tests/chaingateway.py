@@ -17,7 +17,7 @@ from trigpoint.chain.submitter import Limits
 from trigpoint.log import checkpoint
 from trigpoint.store import chain as store
 from trigpoint.store import log
-from trigpoint.store.chain import State
+from trigpoint.store.chain import State, Transaction
 from trigpoint.store.writer import Writer
 
 LOG_KEY = hashlib.sha256(b"log key").digest()
@@ -117,6 +117,16 @@ class Gateway:
                 return
             self.contracts.mine()
         raise AssertionError("it never became final")
+
+    def passes(self, seconds: float) -> None:
+        """Let the clock go on."""
+        self.clock.ms += int(seconds * 1000)
+
+    def live(self) -> list[Transaction]:
+        """The variants of the one transaction on its way, oldest first."""
+        groups = self.writer.submit(lambda connection: store.live(connection, self.contracts.chain_id))
+        assert len(groups) <= 1
+        return groups[0] if groups else []
 
     def anchors(self) -> list[tuple[int, State]]:
         return [(row.size, row.state) for row in self.writer.submit(store.anchors)]

@@ -23,6 +23,7 @@ from trigpoint.chain.transactions import (
     nonce_taken,
     out_of_funds,
     prepare,
+    underpriced,
 )
 from trigpoint.clock import Clock
 from trigpoint.store import chain as store
@@ -286,7 +287,8 @@ class Submitter:
             self._node.send(transaction.raw)
         except NodeRefusedError as error:
             # Known already: done before. Nonce taken: by this very transaction, or by one that a later look will find.
-            if already_known(error) or nonce_taken(error):
+            # Underpriced: it is sent again, and after a while at a higher price.
+            if already_known(error) or nonce_taken(error) or underpriced(error):
                 return
             if out_of_funds(error):
                 raise OutOfFundsError(

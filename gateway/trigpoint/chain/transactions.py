@@ -128,6 +128,12 @@ def already_known(error: NodeRefusedError) -> bool:
     return "already known" in reason or "already imported" in reason or "known transaction" in reason
 
 
+def underpriced(error: NodeRefusedError) -> bool:
+    """Tell whether a node refused a transaction because others pay more for gas just now."""
+    reason = error.reason.lower()
+    return "underpriced" in reason or "less than block base fee" in reason or "fee too low" in reason
+
+
 def out_of_funds(error: NodeRefusedError) -> bool:
     """Tell whether a node refused a transaction because the account cannot pay for it."""
     return "insufficient funds" in error.reason.lower()
