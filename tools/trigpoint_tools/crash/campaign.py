@@ -18,10 +18,15 @@ from trigpoint_tools.crash.site import Site
 from trigpoint_tools.crash.starter import Changes, Started
 from trigpoint_tools.crash.witness import Witness
 
-OFTEN: Changes = {"trigpoint.service._PUBLISH_EVERY_S": 0.1}
+OFTEN: Changes = {
+    "trigpoint.service._TICK_S": 0.05,
+    "trigpoint.service.Pace": {"linger_s": 0.02, "log_s": 0.15, "index_s": 0.25},
+}
 """What happens rarely in the field, and often here, so that many kills fall into it."""
 
 _RUN_S = 0.5
+_LONG_RUN_S = 3.0
+"""Long enough for an anchor to be sent, mined and settled."""
 _START_S = 0.3
 _RECOVERY_S = 10.0
 _ORPHANS_S = 5.0
@@ -99,7 +104,7 @@ def _kill(gateway: Started, fleet: Fleet, dice: random.Random, faults: list[str]
         faults.append(f"it did not start: {_last_line(gateway)}")
         gateway.kill()
         return "not started"
-    time.sleep(dice.random() * _RUN_S)
+    time.sleep(dice.random() * (_LONG_RUN_S if dice.random() < 0.1 else _RUN_S))
     workers = gateway.workers()
     chance = dice.random()
     if workers and chance < 0.15:

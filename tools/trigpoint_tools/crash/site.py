@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed, decode_dss_signature
 from trigpoint import keyfiles
 from trigpoint.chain.deploy import deploy
-from trigpoint.chain.keys import load_account
+from trigpoint.chain.keys import load_signer
 from trigpoint.chain.registration import register_batch
 from trigpoint.config import Config
 from trigpoint.init import Answers, create
@@ -99,7 +99,7 @@ def make(directory: Path | None = None, *, boards: int = 8, anchor_every_s: int 
                 anchor_every_s=anchor_every_s,
             ),
         )
-        chain.rpc("anvil_setBalance", load_account(config.chain.key_file).address, hex(_COIN))
+        chain.rpc("anvil_setBalance", load_signer(config.chain).address, hex(_COIN))
         made = [Board(number) for number in range(boards)]
         registry = bytes.fromhex(deployment.device_registry[2:])
         owner = bytes.fromhex(operator.address[2:])

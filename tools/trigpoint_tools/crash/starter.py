@@ -16,16 +16,20 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-_PR_SET_PTRACER = 0x59616D61  # prctl(2): lets a process that is no ancestor trace this one
+# prctl(2): the signal that a process gets when its parent ends, and who may trace it beside its ancestors.
+_PR_SET_PDEATHSIG = 1
+_PR_SET_PTRACER = 0x59616D61
 _ANYBODY = 2**64 - 1
 _STEP_S = 0.005
 
 Changes = Mapping[str, object]
-"""Values to set before the start, by their full name, such as `trigpoint.service._PUBLISH_EVERY_S`."""
+"""Values to set before the start, by their full name, such as `trigpoint.service._TICK_S`. For something that
+is called, a mapping gives arguments that it is called with."""
 
 
 class Started:
@@ -185,6 +189,11 @@ def _poll(pid: int) -> int | None:
     return os.waitstatus_to_exitcode(status) if reaped else None
 
 
+def prctl(option: int, value: int) -> None:
+    """Set a property of this process (Linux)."""
+    ctypes.CDLL(None).prctl(option, ctypes.c_ulong(value), 0, 0, 0)
+
+
 def _say(answer: dict[str, Any]) -> None:
     print(json.dumps(answer), flush=True)
 
@@ -196,6 +205,7 @@ def _run(order: dict[str, Any]) -> None:
     code = 1
     try:
         os.setsid()
+        prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)  # whatever becomes of the starter, it leaves no gateway behind
         log = os.open(order["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         nothing = os.open(os.devnull, os.O_RDONLY)
         for target, source in ((0, nothing), (1, log), (2, log)):
@@ -203,10 +213,10 @@ def _run(order: dict[str, Any]) -> None:
         for name, value in order["changes"].items():
             module, _, attribute = name.rpartition(".")
             owner = importlib.import_module(module)
-            getattr(owner, attribute)  # a name that is not there any more must not be passed over
-            setattr(owner, attribute, value)
+            before = getattr(owner, attribute)  # raises if there is no such name any more
+            setattr(owner, attribute, partial(before, **value) if isinstance(value, dict) else value)
         if order["hold"]:
-            ctypes.CDLL(None).prctl(_PR_SET_PTRACER, ctypes.c_ulong(_ANYBODY), 0, 0, 0)
+            prctl(_PR_SET_PTRACER, _ANYBODY)
             # Not stopped by a signal: a tracer that attaches to a stopped process may miss that it goes on.
             signal.sigwait([signal.SIGUSR1])
         signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGUSR1])
