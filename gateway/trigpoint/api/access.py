@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import logging
+import re
 from collections.abc import Callable
 from typing import Annotated
 
@@ -25,6 +27,8 @@ _SECURITY_HEADERS = {
     "Referrer-Policy": "no-referrer",
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
 }
+
+_STREAMED = re.compile("/v1/(?:live|export)")
 
 _bearer = HTTPBearer(
     auto_error=False, scheme_name="token", description="A token that `trigpoint gateway token new` made."
@@ -67,7 +71,12 @@ class Gate:
         except ProblemError as problem:
             await problem.response()(scope, receive, send_with_headers)
             return
-        await self._app(scope, receive, send_with_headers)
+        if scope["method"] == "HEAD" and scope["path"].startswith("/v1/") and not _STREAMED.match(scope["path"]):
+            scope = {**scope, "method": "GET"}  # the server, which sees the HEAD, leaves the content out
+        try:
+            await self._app(scope, receive, send_with_headers)
+        except asyncio.CancelledError:
+            _log.info("a transfer was cut off: the API stops path=%s", scope["path"])
 
     def _admit(self, scope: AsgiScope) -> frozenset[Scope]:
         address = _network(scope["client"][0] if scope.get("client") else "")

@@ -44,6 +44,7 @@ def create(served: Served) -> FastAPI:
         OperatorError: the log key or the database cannot be read.
     """
     settings = served.settings
+    public = frozenset(Scope(name) for name in settings.public)
     log_key = load_log_key(served.log_key_file)
     open_database(served.database, read_only=True).close()
 
@@ -94,19 +95,19 @@ def create(served: Served) -> FastAPI:
     app.add_middleware(
         Gate,
         tokens=TokenFile(served.tokens),
-        public=frozenset(Scope(name) for name in settings.public),
+        public=public,
         limit=RateLimit(settings.requests_per_minute, time.monotonic),
     )
-    _describe(app)
+    _describe(app, public)
     return app
 
 
-def _describe(app: FastAPI) -> None:
+def _describe(app: FastAPI, public: frozenset[Scope]) -> None:
     generate = app.openapi
 
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
-            app.openapi_schema = describe.finish(generate())
+            app.openapi_schema = describe.finish(generate(), public)
         return app.openapi_schema
 
     app.openapi = openapi  # type: ignore[method-assign]

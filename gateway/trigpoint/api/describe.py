@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from trigpoint.api.problems import Problem, responses
+from trigpoint.api.tokens import Scope
 
 DESCRIPTION = """
 What a Trigpoint gateway has stored, for reading. Nothing here writes: boards write, over MQTT, and the operator makes
@@ -36,11 +37,18 @@ TAGS = [
     {"name": "inspection", "description": "What was refused, and what contradicts."},
 ]
 
+_SCOPES = {"log": Scope.LOG, "inspection": Scope.INSPECT}
+_STREAMS = ("live", "export")
 _ALWAYS = (400, 401, 403, 404, 422, 429, 500, 503)
 
 
-def finish(schema: dict[str, Any]) -> dict[str, Any]:
-    """Say of every operation with which problems it may answer, and drop what FastAPI says of errors otherwise."""
+def finish(schema: dict[str, Any], public: frozenset[Scope]) -> dict[str, Any]:
+    """Say of every operation with which problems it may answer, and whether it needs a token here.
+
+    Args:
+        schema: as FastAPI makes it; what that says of errors is dropped.
+        public: what may be read without a token.
+    """
     components = schema["components"]["schemas"]
     components.pop("HTTPValidationError", None)
     components.pop("ValidationError", None)
@@ -49,7 +57,22 @@ def finish(schema: dict[str, Any]) -> dict[str, Any]:
     components["Problem"] = problem
     for path in schema["paths"].values():
         for operation in path.values():
+            tag = operation["tags"][0]
+            if _SCOPES.get(tag, Scope.READINGS) in public:
+                operation["security"].append({})
+            for parameter in operation.get("parameters", []):
+                parameter["schema"] = _without_null(parameter["schema"])
             described = {str(status): text for status, text in responses(*_ALWAYS).items()}
             own = {status: text for status, text in operation["responses"].items() if status != "422"}
-            operation["responses"] = {**own, **described, **{s: t for s, t in own.items() if s in ("200", "304")}}
+            same = {} if tag in _STREAMS else {"304": {"description": "What you have is still the same."}}
+            operation["responses"] = {**same, **described, **own}
     return schema
+
+
+def _without_null(schema: dict[str, Any]) -> dict[str, Any]:
+    """Return a parameter's schema without the null that stands for leaving it out: a URL cannot say null."""
+    match schema.get("anyOf"):
+        case [one, {"type": "null"}]:
+            return {**{key: value for key, value in schema.items() if key != "anyOf"}, **one}
+        case _:
+            return schema

@@ -52,6 +52,10 @@ class Arrivals:
     Args:
         reader: the database.
         poll_s: seconds between two questions, while somebody waits.
+
+    Attributes:
+        clients: how many listen.
+        stopping: set when the listeners are to be sent away, to come back to the next process.
     """
 
     def __init__(self, reader: Reader, poll_s: float = POLL_S) -> None:
@@ -59,12 +63,13 @@ class Arrivals:
         self._poll_s = poll_s
         self._asking: asyncio.Task[int] | None = None
         self.clients = 0
+        self.stopping = False
 
     async def beyond(self, size: int, timeout_s: float) -> int:
         """Wait until more than `size` are stored, `timeout_s` at most. Returns how many are."""
         until = asyncio.get_running_loop().time() + timeout_s
         now = size
-        while now <= size and asyncio.get_running_loop().time() < until:
+        while now <= size and asyncio.get_running_loop().time() < until and not self.stopping:
             if self._asking is None or self._asking.done():
                 self._asking = asyncio.create_task(self._ask())
             now = await asyncio.shield(self._asking)
@@ -123,7 +128,7 @@ async def _events(reader: Reader, arrivals: Arrivals, start: int, board: str | N
     try:
         yield b"retry: 2000\n\n"
         position = start
-        while True:
+        while not arrivals.stopping:
             try:
                 position, events = await reader.read(partial(_page, position=position, board=board))
             except ProblemError:

@@ -15,21 +15,27 @@ MAX_S = 2**34
 """Above every time that the wire can say: seconds since 1970."""
 
 _SECONDS = re.compile(r"[0-9]{1,11}")
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _DATE_TIME = re.compile(
-    r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:Z|[+-][0-9]{2}:[0-9]{2})", re.ASCII | re.IGNORECASE
+    r"(?P<minute>[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}):(?P<second>[0-9]{2})(?:\.[0-9]{1,9})?"
+    r"(?P<zone>Z|[+-][0-9]{2}:[0-9]{2})"
 )
 
 
 def _moment(value: object) -> object:
-    """Return seconds since 1970 of a number or of RFC 3339 text."""
+    """Return seconds since 1970 of a number or of RFC 3339 text, which is cut to the range that the wire can say."""
     text = str(value)
     if _SECONDS.fullmatch(text):
         return int(text)
-    if _DATE_TIME.fullmatch(text):
+    found = _DATE_TIME.fullmatch(text.upper())
+    if found:
+        leap = found["second"] == "60"  # a second that RFC 3339 has and datetime has not
         try:
-            return int(datetime.fromisoformat(text.upper()).astimezone(UTC).timestamp())
+            moment = datetime.fromisoformat(f"{found['minute']}:{'59' if leap else found['second']}{found['zone']}")
+            return min(max(int((moment - _EPOCH).total_seconds()) + leap, 0), MAX_S)
         except (ValueError, OverflowError):
-            pass
+            if text.startswith("0000"):
+                return 0
     raise ValueError("must be seconds since 1970, or RFC 3339 such as 2026-01-01T00:00:00Z")
 
 

@@ -102,9 +102,16 @@ def make_server(served: Served) -> uvicorn.Server:
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
     settings = served.settings
     proxies = settings.trusted_proxies
-    return uvicorn.Server(
+    app = create(served)
+
+    class Server(uvicorn.Server):
+        async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+            app.state.arrivals.stopping = True  # live streams have no end of their own
+            await super().shutdown(sockets)
+
+    return Server(
         uvicorn.Config(
-            create(served),
+            app,
             log_config=None,
             access_log=False,
             server_header=False,

@@ -35,12 +35,10 @@ class Reader:
 
     Args:
         path: the database file.
-        deadline_s: seconds that one query may run.
     """
 
-    def __init__(self, path: Path, deadline_s: float = DEADLINE_S) -> None:
+    def __init__(self, path: Path) -> None:
         self._path = path
-        self._deadline_s = deadline_s
         self._executor = ThreadPoolExecutor(THREADS, "reader")
         self._own = threading.local()
         self._waiting = 0
@@ -68,7 +66,7 @@ class Reader:
     def _run(self, work: Callable[[sqlite3.Connection], _T]) -> _T:
         try:
             connection = self._connection()
-            until = time.monotonic() + self._deadline_s
+            until = time.monotonic() + DEADLINE_S
             connection.set_progress_handler(lambda: time.monotonic() > until, _STEPS)
             connection.execute("BEGIN")
             try:
