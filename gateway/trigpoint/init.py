@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from trigpoint import keyfiles
+from trigpoint.chain.presets import Preset
 from trigpoint.config import Config, check, load
 from trigpoint.configfile import render
 from trigpoint.errors import OperatorError
@@ -40,8 +41,19 @@ class Answers:
     confirmations: int = 12
     poll_s: int = 2
     max_fee_gwei: int = 500
+    max_spend_per_day: str = "0.1"
     anchor_every_s: int = 3600
+    metrics_listen: str = ""
     world: tuple[int, float, float] | None = None
+
+    def suited_to(self, preset: Preset) -> Answers:
+        """Return these answers with what suits a chain that we know: how often to look, and what to spend."""
+        return replace(
+            self,
+            poll_s=preset.poll_s,
+            max_fee_gwei=preset.max_fee_gwei,
+            max_spend_per_day=preset.max_spend_per_day,
+        )
 
 
 def create_keys(directory: Path) -> list[Path]:
@@ -136,11 +148,13 @@ def configuration(answers: Answers) -> str:
             "confirmations": answers.confirmations,
             "poll_s": answers.poll_s,
             "max_fee_gwei": answers.max_fee_gwei,
+            "max_spend_per_day": answers.max_spend_per_day,
             "key_file": "keys/chain.key",
         },
         "log": {"key_file": "keys/log.pem"},
         "link": {"key_file": "keys/link.pem"},
         "anchor": {"every_s": answers.anchor_every_s},
+        "metrics": {"listen": answers.metrics_listen},
     }
     if answers.world is not None:
         origin, real_origin, speed = answers.world

@@ -11,24 +11,28 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from trigpoint import keyfiles, logs
+from trigpoint import keyfiles, logs, metrics
+from trigpoint.api import process as api
 from trigpoint.chain import loop as chain_loop
 from trigpoint.chain.loop import ChainLoop
 from trigpoint.config import Config
 from trigpoint.errors import OperatorError
+from trigpoint.funds import Funds
 from trigpoint.ingest.mqtt import Session
 from trigpoint.ingest.pace import Pace
-from trigpoint.ingest.pipeline import Ingest
+from trigpoint.ingest.pipeline import Ingest, Statistics
 from trigpoint.public import PublicFiles, Publisher
 from trigpoint.store import queries, statements
 from trigpoint.store.database import open_database
 from trigpoint.store.writer import Writer
-from trigpoint.systemd import Notifier
+from trigpoint.systemd import Notifier, listening_sockets
 from trigpoint.watchdog import Watchdog
 
 _log = logging.getLogger(__name__)
 
 _TICK_S = 1.0
+_INGEST_STALLS_S = 180.0
+"""Longer than a slow card takes for a commit while it tidies itself up."""
 
 
 def run(config: Config) -> None:
@@ -45,19 +49,35 @@ def run(config: Config) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: watch.stop.set())
     with ExitStack() as stack:
-        publisher = _start(config, watch, stack)
+        publisher, ingest = _start(config, watch, stack)
+        ingest_moved, before = watch.parts.watch("ingest", _INGEST_STALLS_S), ingest.statistics()
         notifier.ready()
         while not watch.stop.wait(_TICK_S):
             publisher.tick()
-            _tell(notifier, watch.parts)
+            now = ingest.statistics()
+            if moves(before, now):
+                ingest_moved()
+            before = now
+            _tell(notifier, watch.parts, now)
         notifier.stopping()
         print("stopping", flush=True)
     if watch.fault is not None:
         raise watch.fault
 
 
-def _tell(notifier: Notifier, parts: Watchdog) -> None:
+def moves(before: Statistics, now: Statistics) -> bool:
+    """Tell whether ingest does its work: nothing waits, or something came to an end since `before`.
+
+    A database that refuses to write holds it up too, but that no restart would mend.
+    """
+    done = sum(now.by_reason.values()) > sum(before.by_reason.values())
+    return now.queued == 0 or done or now.refusing_since is not None
+
+
+def _tell(notifier: Notifier, parts: Watchdog, ingest: Statistics) -> None:
     """Put off the service manager's watchdog, unless a part hangs: then let it start the gateway again."""
+    trouble = "; the database refuses to write" if ingest.refusing_since is not None else ""
+    notifier.status(f"{ingest.per_s:.1f} statements/s, {ingest.queued} of {ingest.capacity} queued{trouble}")
     stalled = parts.stalled()
     for part, seconds in stalled.items():
         _log.error("%s has not moved for %.0f s", part, seconds)
@@ -79,7 +99,7 @@ class _Watch:
         self.stop.set()
 
 
-def _start(config: Config, watch: _Watch, stack: ExitStack) -> Publisher:
+def _start(config: Config, watch: _Watch, stack: ExitStack) -> tuple[Publisher, Ingest]:
     """Start all parts, each once what it needs is there; `stack` will stop them in the opposite order."""
     if not config.chain.device_registry or not config.chain.transparency_log:
         raise OperatorError(
@@ -123,7 +143,32 @@ def _start(config: Config, watch: _Watch, stack: ExitStack) -> Publisher:
 
     chain.start()
     stack.callback(chain.stop)
-    return publisher
+
+    if config.api.listen:
+        handed_over = listening_sockets(os.environ, os.getpid()).get(api.SOCKET_NAME)
+        process = api.ApiProcess.of(config, handed_over)
+        process.start()
+        stack.callback(process.stop)
+        _ready("api", process.url)
+    if config.metrics.listen:
+        funds = Funds((config.chain.rpc_url, *config.chain.fallback_rpc_urls), chain.account)
+        sources = metrics.Sources(ingest.statistics, watch.parts.idle, funds.balance, lambda: session.connected)
+        _serve_metrics(config, sources, funds, stack)
+    return publisher, ingest
+
+
+def _serve_metrics(config: Config, sources: metrics.Sources, funds: Funds, stack: ExitStack) -> None:
+    """Serve the figures. If their address is taken the gateway goes on without: it is there for the statements."""
+    try:
+        server, thread = metrics.serve(config.metrics.listen, metrics.registry(config, sources))
+    except OperatorError as error:
+        _log.error("%s", error)
+        return
+    funds.start()
+    stack.callback(funds.stop)
+    stack.callback(thread.join)
+    stack.callback(server.shutdown)
+    _ready("metrics", f"http://{config.metrics.listen}/metrics")
 
 
 @contextmanager

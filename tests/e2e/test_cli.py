@@ -61,6 +61,10 @@ COMMANDS = (
     ("gateway",),
     ("gateway", "init"),
     ("gateway", "run"),
+    ("gateway", "config"),
+    ("gateway", "doctor"),
+    ("gateway", "status"),
+    *(("gateway", "broker", name) for name in ("renew", "add-board", "add-user", "remove", "list")),
     ("chain",),
     ("chain", "deploy"),
     ("board",),
@@ -74,7 +78,7 @@ def test_every_command_explains_itself(trigpoint: Trigpoint, command: tuple[str,
     done = trigpoint(*command, "--help")
     assert done.code == 0
     assert "Usage: trigpoint" in done.out
-    if len(command) == 2 or command in {("demo",), ("verify",)}:
+    if len(command) >= 2 or command in {("demo",), ("verify",)}:
         assert "Example" in done.out
 
 
@@ -234,7 +238,7 @@ class TestGateway:
         done = trigpoint("gateway", "init", tmp_path / "gw", "--broker", "127.0.0.1:1883", "--no-tls", "--json")
         answer = json.loads(done.out)
         assert done.code == 0
-        assert set(answer) == {"config", "keys_made", "account", "link_key"}
+        assert set(answer) == {"config", "keys_made", "account", "link_key", "broker"}
         assert len(answer["keys_made"]) == 3
         assert len(bytes.fromhex(answer["link_key"])) == 64
         assert all(Path(path).stat().st_mode & 0o777 == 0o600 for path in answer["keys_made"])
@@ -262,7 +266,12 @@ class TestGateway:
 
     def test_init_says_what_comes_next(self, trigpoint: Trigpoint, tmp_path: Path) -> None:
         done = trigpoint("gateway", "init", tmp_path / "my gw")
-        assert done.out.splitlines()[-1] == f"Next: trigpoint chain deploy --gateway '{tmp_path / 'my gw'}'"
+        steps = done.out[done.out.index("Next:") :].splitlines()[1:]
+        assert [step.split(". ", 1)[1].split("   ")[0] for step in steps[2:]] == [
+            f"trigpoint chain deploy --gateway '{tmp_path / 'my gw'}'",
+            f"trigpoint gateway doctor '{tmp_path / 'my gw'}'",
+            f"trigpoint gateway run '{tmp_path / 'my gw'}'",
+        ]
 
     def test_run_without_a_gateway(self, trigpoint: Trigpoint, tmp_path: Path) -> None:
         check_one_line(trigpoint("gateway", "run", tmp_path), "gateway init")
