@@ -54,7 +54,7 @@ class FileBatch:
                 os.replace(f"{path}{UNFINISHED}", path)  # noqa: PTH105 (no Path for a name in between)
                 self._directories.add(path.parent)
             for directory in self._directories:
-                _sync_directory(directory)
+                sync(directory)
         finally:
             self.close()
         self._directories.clear()
@@ -93,6 +93,19 @@ def write_whole(path: Path, data: bytes) -> None:
     os.replace(unfinished, path)  # noqa: PTH105
 
 
+def sync(path: Path) -> None:
+    """Bring a file's content, or a directory's names, to the disk.
+
+    Raises:
+        OSError: the disk refused.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def _create(path: str) -> int:
     return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
 
@@ -101,11 +114,3 @@ def _write(descriptor: int, data: bytes) -> None:
     rest = memoryview(data)
     while rest:
         rest = rest[os.write(descriptor, rest) :]
-
-
-def _sync_directory(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

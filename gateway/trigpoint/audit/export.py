@@ -48,10 +48,12 @@ def export(public: Path, directory: Path, progress: Callable[[int, int], None]) 
         OperatorError: nothing is published, a file is damaged, the directory is another log's or ahead, or a disk
             refused.
     """
+    if not (public / "checkpoint").exists():
+        raise OperatorError(f"nothing is published in {public} yet: run the gateway first")
     source = DirectorySource(public)
     trust = TileStore(public).trust()
     if trust is None:
-        raise OperatorError(f"nothing is published in {public} yet: run the gateway first")
+        raise OperatorError(f"there is no trust.json in {public}: start the gateway, which writes it")
     store, amount = TileStore(directory), Amount()
     try:
         newest = head(source, trust.log_id, trust.log_key)

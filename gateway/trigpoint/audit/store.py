@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from trigpoint.errors import OperatorError
-from trigpoint.files import UNFINISHED, write_whole
+from trigpoint.files import UNFINISHED, sync, write_whole
 from trigpoint.log import checkpoint
 from trigpoint.log.checkpoint import Checkpoint, CheckpointError
 from trigpoint.log.tiles import entries_path, tile_path, tile_width
@@ -18,6 +18,9 @@ from trigpoint.log.tree import TILE_HEIGHT, TILE_WIDTH
 from trigpoint.wire.errors import WireError
 from trigpoint.wire.trust import MAX_SIZE as MAX_TRUST
 from trigpoint.wire.trust import Trust
+
+_MANY = 256
+"""From so many files on one sync of everything is less work than one of each."""
 
 _MAX_FILE = checkpoint.MAX_LENGTH * 4
 
@@ -35,10 +38,14 @@ class TileStore:
         OperatorError: it cannot be made.
     """
 
+    _FOLDER = ""
+    """Made below the directory too."""
+
     def __init__(self, directory: Path) -> None:
         self.directory = directory
+        self._written: list[Path] = []
         try:
-            directory.mkdir(parents=True, exist_ok=True)
+            (directory / self._FOLDER).mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise OperatorError(f"cannot write to {directory}: {error.strerror}; check its owner and space") from error
 
@@ -57,6 +64,7 @@ class TileStore:
         unfinished = place.with_name(place.name + UNFINISHED)
         unfinished.write_bytes(data)
         unfinished.replace(place)
+        self._written.append(place)
 
     def head(self, trust: Trust) -> Checkpoint | None:
         """Return the checkpoint whose tree is here in whole; None before the first.
@@ -68,7 +76,7 @@ class TileStore:
 
     def finish(self, head: Checkpoint, old_size: int) -> None:
         """Say that all files of `head` are here; those of a tree of `old_size` leaves were before."""
-        os.sync()  # one for thousands of files, each of which can be fetched again
+        self._sync()
         write_whole(self.directory / "checkpoint", head.text.encode())
         level = 0
         while head.size >> TILE_HEIGHT * level:
@@ -107,6 +115,16 @@ class TileStore:
                 f"{self.directory} is of another log than the trust file: its trust.json differs; use another directory"
             )
 
+    def _sync(self) -> None:
+        if len(self._written) > _MANY:
+            os.sync()
+        else:
+            depth = len(self.directory.parts)
+            above = {folder for place in self._written for folder in place.parents if len(folder.parts) >= depth}
+            for path in (*self._written, *above):
+                sync(path)
+        self._written.clear()
+
     def _checkpoint(self, name: str, trust: Trust) -> Checkpoint | None:
         data = self.read(name)
         if data is None:
@@ -120,6 +138,7 @@ class TileStore:
 class Mirror(TileStore):
     """A mirror remembers beside the log's files the newest checkpoint that it has ever seen, in `audit/`."""
 
+    _FOLDER = "audit"
     _SEEN = "audit/newest-checkpoint"
 
     @contextmanager
@@ -129,7 +148,6 @@ class Mirror(TileStore):
         Raises:
             OperatorError: another audit is using it.
         """
-        (self.directory / "audit").mkdir(exist_ok=True)
         with (self.directory / "audit/lock").open("wb") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -205,7 +205,7 @@ def _write_evidence(report: Report, mirror: Path | None) -> Path | None:
         write_whole(path, (json.dumps(report.evidence.content, indent=2) + "\n").encode())
     except OSError as error:
         raise OperatorError(
-            f"THE LOG FORKED, and the proof cannot be written to {path}: {error.strerror}; audit again from where you can"
+            f"THE LOG FORKED, but the proof cannot be written to {path}: {error.strerror}; audit from elsewhere"
         ) from error
     return path
 
