@@ -16,6 +16,7 @@ from trigpoint.commands.board import board
 from trigpoint.commands.chain import chain
 from trigpoint.commands.demo import demo
 from trigpoint.commands.gateway import gateway
+from trigpoint.commands.gateway_backup import backup, restore
 from trigpoint.commands.gateway_fsck import fsck
 from trigpoint.commands.log import log
 from trigpoint.commands.receipt import receipt
@@ -38,6 +39,8 @@ app.add_typer(receipt, name="receipt", rich_help_panel="Prove a reading")
 app.add_typer(log, name="log", rich_help_panel="Prove a reading")
 gateway.command()(serve)
 gateway.command()(fsck)
+gateway.command()(backup)
+gateway.command()(restore)
 gateway.add_typer(token, name="token")
 app.add_typer(gateway, name="gateway", rich_help_panel="Run your own")
 app.add_typer(chain, name="chain", rich_help_panel="Run your own")

@@ -84,7 +84,7 @@ def check_file(database: Path, scope: Scope, *, quiet: bool) -> Report:
     from trigpoint.fsck.check import check, check_schema
     from trigpoint.store.database import open_database
 
-    with closing(open_database(database, read_only=True)) as connection, _progress(quiet) as progress:
+    with closing(open_database(database, read_only=True)) as connection, show_progress(quiet=quiet) as progress:
         check_schema(connection, database)
         return check(connection, scope, progress)
 
@@ -136,7 +136,7 @@ def _mend(config: Config) -> None:
 
 
 @contextmanager
-def _progress(quiet: bool) -> Iterator[Progress]:
+def show_progress(*, quiet: bool) -> Iterator[Progress]:
     """Show on standard error how far it is, if that is a terminal."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColumn, TimeRemainingColumn
