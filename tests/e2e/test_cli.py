@@ -67,6 +67,7 @@ COMMANDS = (
     *(("gateway", "broker", name) for name in ("renew", "add-board", "add-user", "remove", "list")),
     ("chain",),
     ("chain", "deploy"),
+    *(("chain", "account", name) for name in ("new", "import", "show")),
     ("board",),
     ("board", "emulate"),
     ("board", "enroll"),

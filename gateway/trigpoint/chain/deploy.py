@@ -32,15 +32,20 @@ class Deployment:
     gas_used: int
 
 
-def deploy(web3: Web3, account: Signer) -> Deployment:
+def deploy(web3: Web3, account: Signer, *, chain_id: int | None = None) -> Deployment:
     """Create the DeviceRegistry and then the TransparencyLog that refers to it, paid for by `account`.
+
+    Args:
+        web3: a node of the chain.
+        account: signs and pays.
+        chain_id: what is signed is good for this chain only; None for the one that the node says it is on.
 
     Raises:
         ChainUnavailableError: the node did not answer.
         OperatorError: the account cannot pay, or a transaction is in no block in time.
     """
     node = Node(web3)
-    chain_id = node.chain_id()
+    chain_id = node.chain_id() if chain_id is None else chain_id
     first = _create(node, account, chain_id, DEVICE_REGISTRY)
     registry = _address(first)
     second = _create(node, account, chain_id, TRANSPARENCY_LOG, checksum(registry))

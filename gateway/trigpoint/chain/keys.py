@@ -50,6 +50,20 @@ def load_account(path: Path, passphrase_file: Path | None = None) -> LocalAccoun
     return unlock(path, _passphrase(path, passphrase_file))
 
 
+def account_of(text: str) -> LocalAccount:
+    """Return the account of a private key as a person types it: 64 hexadecimal digits, with or without 0x.
+
+    Raises:
+        OperatorError: it is no key. What it is instead is not repeated.
+    """
+    digits = text.strip().removeprefix("0x")
+    try:
+        account: LocalAccount = Account.from_key(bytes.fromhex(digits))
+    except Exception:
+        raise OperatorError("that is no private key: it has 64 hexadecimal digits") from None
+    return account
+
+
 def unlock(path: Path, passphrase: str) -> LocalAccount:
     """Open a keystore. Raises OperatorError: the file is no keystore, or the passphrase is another one's."""
     keystore = keyfiles.load_keystore(path)

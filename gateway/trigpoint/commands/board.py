@@ -125,19 +125,22 @@ def enroll(
     if print_permit:
         typer.echo(json.dumps({"chain_id": config.chain.chain_id, "registry": "0x" + registry.hex(), **_plain(permit)}))
         return
-    done = register(web3, account, registry, permit)
+    done = register(web3, account, registry, permit, chain_id=config.chain.chain_id)
     if as_json:
         answer = {
             "board": kid_of(permit).hex(),
             "owner": "0x" + permit.owner.hex(),
-            "transaction": "0x" + done.transaction.hex(),
+            "transaction": None if done.transaction is None else "0x" + done.transaction.hex(),
             "block": done.block,
             "gas_used": done.gas_used,
         }
         typer.echo(json.dumps(answer, indent=2))
         return
-    typer.echo(f"Enrolled board {kid_of(permit).hex()}")
-    typer.echo(f"in block {done.block} for {done.gas_used:,} gas; its owner is 0x{permit.owner.hex()}.")
+    if done.transaction is None:
+        typer.echo(f"Board {kid_of(permit).hex()} is enrolled already, for the owner 0x{permit.owner.hex()}.")
+    else:
+        typer.echo(f"Enrolled board {kid_of(permit).hex()}")
+        typer.echo(f"in block {done.block} for {done.gas_used:,} gas; its owner is 0x{permit.owner.hex()}.")
     next_words = ["trigpoint", "board", "emulate", str(directory), "--gateway", str(gateway), "--station", station]
     typer.echo(f"Next: {shlex.join(next_words)}")
 

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from trigpoint.commands.node import NodeUrl, NodeUrlFile, node_url
+
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
@@ -40,10 +42,8 @@ def verify(
             show_default=False,
         ),
     ] = None,
-    rpc: Annotated[
-        str | None,
-        typer.Option("--rpc", metavar="URL", help="Also ask this node of the chain.", show_default=False),
-    ] = None,
+    rpc: NodeUrl = None,
+    rpc_file: NodeUrlFile = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")] = False,
 ) -> None:
     """Check a receipt file: this board, these values, this time, and nothing changed since.
@@ -58,7 +58,7 @@ def verify(
     """
     from rich.console import Console
 
-    found = examine(file, trust, rpc)
+    found = examine(file, trust, node_url(rpc, rpc_file))
     if as_json:
         typer.echo(json.dumps(as_dict(file, found), indent=2))
     else:
