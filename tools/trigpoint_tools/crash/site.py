@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import TracebackType
+from typing import Self
 
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -37,7 +39,6 @@ class Site:
         directory: the gateway's.
         config: as loaded from there.
         chain: a running Anvil with the contracts.
-        broker: running, on `config.broker.port`.
         boards: registered on the chain.
         starter: starts the gateway.
     """
@@ -45,7 +46,6 @@ class Site:
     directory: Path
     config: Config
     chain: LocalChain
-    broker: processes.Child
     boards: list[Board]
     starter: Starter
 
@@ -64,32 +64,55 @@ class Site:
         return Fleet(self.config.broker.port, link_key, self.boards, flowing=flowing)
 
 
-@contextmanager
-def make(directory: Path | None = None, *, boards: int = 8, anchor_every_s: int = 3600) -> Iterator[Site]:
-    """Build a site on free loopback ports, and take all of it down again.
+class Ground:
+    """What the gateways of many sites can share: a chain with the contracts, a broker, a starter. A context manager.
 
-    Args:
-        directory: where; a folder that is removed afterwards if it is None.
-        boards: how many to register.
-        anchor_every_s: seconds between two anchors.
+    Everything is on free loopback ports, and ends with it.
     """
-    with ExitStack() as stack:
-        if directory is None:
-            directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="trigpoint-crash-")))
-        chain = stack.enter_context(LocalChain())
-        operator = chain.account()
-        deployment = deploy(chain.web3, operator)
-        port = processes.free_port()
-        broker = processes.broker(port, directory / "broker.log")
-        stack.callback(broker.stop)
-        broker.start()
+
+    def __init__(self) -> None:
+        self._stack = ExitStack()
+        self._boards = 0
+
+    def __enter__(self) -> Self:
+        """Start all of it."""
+        with ExitStack() as stack:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="trigpoint-crash-")))
+            self._port = processes.free_port()
+            self._broker = processes.broker(self._port, folder / "broker.log")
+            stack.callback(self._broker.stop)
+            self._broker.start()
+            self._starter = stack.enter_context(Starter())
+            self._chain = stack.enter_context(LocalChain())
+            self._operator = self._chain.account()
+            self._deployment = deploy(self._chain.web3, self._operator)
+            processes.wait_for_port(self._port, self._broker)
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Stop all of it."""
+        self._stack.close()
+
+    def site(self, directory: Path, *, boards: int = 8, anchor_every_s: int = 3600) -> Site:
+        """Make a gateway's directory, with keys of its own, and register boards that no other site has.
+
+        Args:
+            directory: where; made as needed.
+            boards: how many.
+            anchor_every_s: seconds between two anchors.
+        """
+        deployment = self._deployment
         config = create(
-            directory / "gateway",
+            directory,
             Answers(
                 broker_host="127.0.0.1",
-                broker_port=port,
+                broker_port=self._port,
                 broker_tls=False,
-                rpc_url=chain.url,
+                broker_client_id=f"gateway-{self._boards}",
+                rpc_url=self._chain.url,
                 chain_id=deployment.chain_id,
                 device_registry=deployment.device_registry,
                 transparency_log=deployment.transparency_log,
@@ -99,14 +122,14 @@ def make(directory: Path | None = None, *, boards: int = 8, anchor_every_s: int 
                 anchor_every_s=anchor_every_s,
             ),
         )
-        chain.rpc("anvil_setBalance", load_signer(config.chain).address, hex(_COIN))
-        made = [Board(number) for number in range(boards)]
+        self._chain.rpc("anvil_setBalance", load_signer(config.chain).address, hex(_COIN))
+        made = [Board(number) for number in range(self._boards, self._boards + boards)]
+        self._boards += boards
         registry = bytes.fromhex(deployment.device_registry[2:])
-        owner = bytes.fromhex(operator.address[2:])
-        register_batch(chain.web3, operator, registry, permits(made, deployment.chain_id, registry, owner))
-        starter = stack.enter_context(Starter())
-        processes.wait_for_port(port, broker)
-        yield Site(directory / "gateway", config, chain, broker, made, starter)
+        owner = bytes.fromhex(self._operator.address[2:])
+        signed = permits(made, deployment.chain_id, registry, owner)
+        register_batch(self._chain.web3, self._operator, registry, signed)
+        return Site(directory, config, self._chain, made, self._starter)
 
 
 def permits(boards: Sequence[Board], chain_id: int, registry: bytes, owner: bytes) -> list[Permit]:
