@@ -18,6 +18,7 @@ from trigpoint.chain.loop import ChainLoop
 from trigpoint.config import Config
 from trigpoint.errors import OperatorError
 from trigpoint.funds import Funds
+from trigpoint.homeassistant.publisher import Publisher as HomeAssistant
 from trigpoint.ingest.mqtt import Session
 from trigpoint.ingest.pace import Pace
 from trigpoint.ingest.pipeline import Ingest, Statistics
@@ -150,6 +151,11 @@ def _start(config: Config, watch: _Watch, stack: ExitStack) -> tuple[Publisher, 
         process.start()
         stack.callback(process.stop)
         _ready("api", process.url)
+    if config.homeassistant.enabled:
+        home = HomeAssistant(config)
+        home.start()
+        stack.callback(home.stop)
+        _ready("home assistant", f"discovery under {config.homeassistant.discovery_prefix}/")
     if config.metrics.listen:
         funds = Funds((config.chain.rpc_url, *config.chain.fallback_rpc_urls), chain.account)
         sources = metrics.Sources(ingest.statistics, watch.parts.idle, funds.balance, lambda: session.connected)
