@@ -126,12 +126,24 @@ def write_private(path: Path, data: bytes) -> None:
 
 
 def _read(path: Path, what: str) -> bytes:
+    credential = _credential(path)
+    path = credential or path
     try:
         with path.open("rb") as file:
             mode = os.fstat(file.fileno()).st_mode
-            if stat.S_IMODE(mode) & 0o077:
+            # A credential's own mode says little: systemd gives it to the service by an access list.
+            if credential is None and stat.S_IMODE(mode) & 0o077:
                 raise OperatorError(f"{what} file {path} can be read by others: run `chmod 600 {path}`")
             return file.read(_MAX_SIZE)
     except OSError as error:
         reason = error.strerror or type(error).__name__
         raise OperatorError(f"cannot read the {what} file {path}: {reason}; check the path and its owner") from error
+
+
+def _credential(path: Path) -> Path | None:
+    """Return the systemd credential that stands for `path`: the one of the same file name, if the service has it."""
+    folder = os.environ.get("CREDENTIALS_DIRECTORY")
+    if not folder:
+        return None
+    credential = Path(folder, path.name)
+    return credential if credential.exists() else None

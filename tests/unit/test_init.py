@@ -143,3 +143,17 @@ def test_keys_of_the_wrong_kind_are_told_apart(tmp_path):
         keyfiles.load_log_key(tmp_path / "keys" / "link.pem")
     with pytest.raises(OperatorError, match="not hold a P-256 key"):
         keyfiles.load_link_key(tmp_path / "keys" / "log.pem")
+
+
+def test_a_credential_of_the_service_stands_for_the_file_of_its_name(tmp_path, monkeypatch):
+    credentials = tmp_path / "credentials"
+    credentials.mkdir()
+    keyfiles.write_private(tmp_path / "password", b"from the file")
+    keyfiles.write_private(credentials / "password", b"from the manager")
+    (credentials / "password").chmod(0o440)  # as systemd's access list makes it look
+    assert keyfiles.load_password(tmp_path / "password") == "from the file"
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(credentials))
+    assert keyfiles.load_password(tmp_path / "password") == "from the manager"
+    assert keyfiles.load_password(credentials / "password") == "from the manager"
+    keyfiles.write_private(tmp_path / "other", b"has none")
+    assert keyfiles.load_password(tmp_path / "other") == "has none"
