@@ -18,7 +18,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from trigpoint_tools.bench import demo, gas, signing
+from trigpoint_tools.bench import demo, gas, series, signing
 
 RESULTS = Path("build/bench/results.json")
 
@@ -29,6 +29,7 @@ LIMITS: dict[str, tuple[float, str]] = {
     "register_gas": (220_000, "gas of one registration by permit, after the first"),
     "register_batch_gas_each": (180_000, "gas of each of 20 registrations in one batch"),
     "verify_statement_gas": (80_000, "gas of inclusion in 2^20 leaves + board signature + registry"),
+    "series_day_ms": (50, "one board, one day, 1,440 readings, 60 in a statement, over HTTP"),
     "demo_seconds": (120, "seconds that the whole demo takes, set-up apart"),
 }
 
@@ -36,17 +37,31 @@ LIMITS: dict[str, tuple[float, str]] = {
 LEAST: dict[str, tuple[float, str]] = {}
 
 # What a figure without a limit says.
-MEANINGS: dict[str, str] = {}
+MEANINGS: dict[str, str] = {
+    "series_bytes_per_reading": "database / readings: 10 boards, a year, a reading a minute, 60 in a statement",
+    "series_month_ms": "one board, a month, 720 buckets of an hour",
+    "series_year_ms": "one board, a year, 365 buckets of a day",
+    "series_single_bytes_per_reading": "database / readings: 100 boards, a day, one reading in a statement",
+    "series_single_day_ms": "one board, one day, 1,440 statements of one reading",
+    "series_tail_day_ms": "the same while 65,536 statements are not folded yet",
+    "series_full_bytes_per_reading": "as series_bytes_per_reading with 100 boards: 52.6 million readings",
+    "series_full_day_ms": "as series_day_ms, likewise",
+    "series_full_month_ms": "as series_month_ms, likewise",
+    "series_full_year_ms": "as series_year_ms, likewise",
+}
 
 Figures = dict[str, int | float]
 PARTS: dict[str, Callable[[Callable[[str], None]], Figures]] = {
     "signing": signing.figures,
     "gas": gas.figures,
+    "series": series.figures,
     "demo": demo.figures,
 }
 
 # Parts that take too long to be measured each time: by name alone.
-LONG: dict[str, Callable[[Callable[[str], None]], Figures]] = {}
+LONG: dict[str, Callable[[Callable[[str], None]], Figures]] = {
+    "series-full": series.full_year,
+}
 
 
 def exceeded(results: Figures) -> list[str]:
