@@ -88,11 +88,15 @@ def main() -> None:
 
 def one_line(error: Exception) -> str:
     """Return the error as one line: an operator's error as it is, any other with the way to find its cause."""
+    import sqlite3
+
     from trigpoint.errors import OperatorError
 
     text = " ".join(str(error).split())
     if isinstance(error, OperatorError):
         return text
+    if isinstance(error, sqlite3.Error):
+        return f"the database: {text}; look at the disk (dmesg), then let `trigpoint gateway fsck` look at the database"
     if isinstance(error, OSError) and error.strerror:
         where = f"{error.filename}: " if error.filename else ""
         return f"{where}{error.strerror}; `trigpoint --debug ...` shows where"

@@ -14,7 +14,7 @@ import shutil
 import subprocess
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -120,13 +120,13 @@ class Ending:
 
 def calls(site: Site, fleet: Fleet, changes: Changes) -> Counter[str]:
     """Watch a run. Returns, for each call that a thread makes on the data directory, the number of its last one."""
-    trace = site.directory / "calls.trace"
+    path = site.directory / "calls.trace"
     gateway = site.start(changes=changes, hold=True)
-    with _traced(gateway, trace):
+    with _traced(gateway, path):
         _run(gateway, fleet)
     counted: Counter[tuple[str, str]] = Counter()
     last: Counter[str] = Counter()
-    for line in trace.read_text(errors="replace").splitlines():
+    for line in path.read_text(errors="replace").splitlines():
         if match := _LINE.match(line):
             counted[match["thread"], match["call"]] += 1
             if str(site.config.data) in match["arguments"]:
@@ -134,15 +134,24 @@ def calls(site: Site, fleet: Fleet, changes: Changes) -> Counter[str]:
     return last
 
 
+def trace(site: Site, fleet: Fleet, changes: Changes, wanted: Sequence[str], shown: int = 128) -> str:
+    """Watch a run, and return what strace shows of the wanted calls, with so many bytes of what they carry."""
+    path = site.directory / "wanted.trace"
+    gateway = site.start(changes=changes, hold=True)
+    with _traced(gateway, path, wanted=wanted, shown=shown):
+        _run(gateway, fleet)
+    return path.read_text(errors="replace")
+
+
 def run(site: Site, fleet: Fleet, fault: Fault, changes: Changes) -> Ending:
     """Run the gateway with one call failed. No process of it is left when this returns."""
-    trace = site.directory / "fault.trace"
+    path = site.directory / "fault.trace"
     gateway = site.start(changes=changes, hold=True)
-    with _traced(gateway, trace, fault):
+    with _traced(gateway, path, fault):
         code, acked = _run(gateway, fleet)
-    hits = [line for line in trace.read_text(errors="replace").splitlines() if "(INJECTED)" in line]
+    hits = [line for line in path.read_text(errors="replace").splitlines() if "(INJECTED)" in line]
     if fault.how == "KILL":  # strace does not mark these: it is the last call of its kind
-        hits = [line for line in trace.read_text(errors="replace").splitlines() if f" {fault.call}(" in line][-1:]
+        hits = [line for line in path.read_text(errors="replace").splitlines() if f" {fault.call}(" in line][-1:]
     said = (gateway.output.strip().splitlines() or [""])[-1]
     return Ending(hits[0] if hits else "", any(str(site.config.data) in line for line in hits), code, acked, said)
 
@@ -173,11 +182,13 @@ def _wait_acked(gateway: Started, fleet: Fleet) -> bool:
 
 
 @contextmanager
-def _traced(gateway: Started, trace: Path, fault: Fault | None = None) -> Iterator[None]:
+def _traced(
+    gateway: Started, trace: Path, fault: Fault | None = None, *, wanted: Sequence[str] = CALLS, shown: int = 0
+) -> Iterator[None]:
     """Attach strace to a held gateway, and let it go."""
     # A question mark lets strace pass over a call that this machine does not have.
-    command = ["strace", "-f", "-qq", "-y", "-s", "0", "-p", str(gateway.pid), "-o", str(trace)]
-    command += ["-e", "signal=none", "-e", "trace=" + ",".join(f"?{call}" for call in CALLS)]
+    command = ["strace", "-f", "-qq", "-y", "-s", str(shown), "-p", str(gateway.pid), "-o", str(trace)]
+    command += ["-e", "signal=none", "-e", "trace=" + ",".join(f"?{call}" for call in wanted)]
     if fault is not None:
         command += ["-e", fault.expression]
     tracer = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
