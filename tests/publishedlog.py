@@ -52,6 +52,9 @@ class MemorySource:
             raise FetchError(f"{path} is larger than {limit} bytes")
         return data
 
+    def cancel(self) -> None:
+        """Nothing here takes long."""
+
 
 def only_tiles(paths: Iterable[str]) -> set[str]:
     """Return which of the paths are of tiles and bundles."""

@@ -1,6 +1,8 @@
 """The auditor against logs that are honest, interrupted, damaged, set back and forked."""
 
 import json
+import os
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,6 +26,14 @@ from trigpoint.log.merkle import node_hash
 NAMES = ["trust file", "checkpoint", "history", "tree", "chain", "log on chain", "anchored head"]
 LOG = entries(1_500)
 SIZES = st.integers(0, 1_500) | st.sampled_from([1, 255, 256, 257, 512, 1_024, 1_280])
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _no_waiting_for_the_disk() -> Iterator[None]:
+    """What is synced, and when, is test_public's concern; here are thousands of files."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda descriptor: None)
+        yield
 
 
 def audit(files: dict[str, bytes] | Source, mirror: Mirror | None = None, trust=TRUST) -> Report:

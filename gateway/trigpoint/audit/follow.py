@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -139,8 +140,15 @@ def follow(
         while waiting:
             _add(amount, waiting.popleft().result())
             progress(amount.leaves)
-    finally:
+    except BaseException:
+        # Nothing is left to write into the store once we have returned, and nobody waits for a server that dawdles.
+        work.stopped = True
         pool.shutdown(wait=False, cancel_futures=True)
+        while not all(task.done() for task in waiting):
+            source.cancel()
+            time.sleep(0.01)
+        raise
+    pool.shutdown()
 
 
 def _tasks(work: _Work, tree: VerifiedTiles, start: int) -> Iterator[Callable[[], Amount]]:
@@ -171,11 +179,17 @@ class _Work:
     """Where files come from and go to; used by several threads, each with files of its own."""
 
     def __init__(self, source: Source, store: TileStore | None) -> None:
-        self.source = source
+        self.stopped = False
+        self._source = source
         self._store = store
 
+    def fetch(self, path: str, full_path: str, size: int, full_size: int) -> bytes:
+        if self.stopped:
+            raise FetchError("stopped")
+        return fetch(self._source, path, full_path, size, full_size)
+
     def keep(self, path: str, data: bytes) -> None:
-        if self._store is not None:
+        if self._store is not None and not self.stopped:
             self._store.write(path, data)
 
     def kept(self, path: str) -> bytes | None:
@@ -196,7 +210,7 @@ class _Full:
         path = tile_path(0, self.index)
         tile = self.work.kept(path)
         if tile is None or not self._is_right(tile):
-            tile = fetch(self.work.source, path, path, _TILE, _TILE)
+            tile = self.work.fetch(path, path, _TILE, _TILE)
             check_full(0, self.index, tile, self.root)
             self.work.keep(path, tile)
             amount.tiles, amount.bytes = 1, len(tile)
@@ -234,7 +248,7 @@ def _bundle(work: _Work, index: int, tile: bytes, amount: Amount) -> None:
     kept = work.kept(path)
     if kept is not None and _fits(kept, tile):
         return
-    bundle = fetch(work.source, path, entries_path(index), width * _ENTRY, TILE_WIDTH * _ENTRY)
+    bundle = work.fetch(path, entries_path(index), width * _ENTRY, TILE_WIDTH * _ENTRY)
     try:
         entries = parse_entry_bundle(bundle, width)
     except ProofError as error:

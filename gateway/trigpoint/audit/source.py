@@ -48,6 +48,10 @@ class Source(Protocol):
         """
         ...
 
+    def cancel(self) -> None:
+        """Break off what other threads are asking for at this moment; it fails for them, in one way or another."""
+        ...
+
 
 class DirectorySource:
     """A directory with the log's files: a gateway's, an export, a mirror.
@@ -74,6 +78,9 @@ class DirectorySource:
         if len(data) > limit:
             raise FetchError(f"{self._directory / path} is larger than {limit} bytes; a log has no such file")
         return data
+
+    def cancel(self) -> None:
+        """See `Source`; nothing here takes long."""
 
 
 class HttpSource:
@@ -144,6 +151,12 @@ class HttpSource:
             asked = asyncio.run_coroutine_threadsafe(self._get(path, limit), self._loop)
         return asked.result()
 
+    def cancel(self) -> None:
+        """See `Source`."""
+        with self._closing:
+            if not self._closed:
+                asyncio.run_coroutine_threadsafe(self._cancel(), self._loop).result()
+
     async def _get(self, path: str, limit: int) -> bytes | None:
         url = f"{self.place}/{path}"
         pause = _FIRST_PAUSE_S
@@ -203,11 +216,14 @@ class HttpSource:
             )
         return self._session
 
-    async def _close(self) -> None:
+    async def _cancel(self) -> None:
         tasks = asyncio.all_tasks() - {asyncio.current_task()}
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _close(self) -> None:
+        await self._cancel()
         if self._session is not None:
             await self._session.close()
 
