@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, TypeVar
+from typing import Final
 
 from web3 import Web3
 
@@ -18,8 +18,6 @@ from trigpoint.wire.trust import Trust
 CHAIN: Final = "chain"
 LOG_ON_CHAIN: Final = "log on chain"
 ANCHORED_HEAD: Final = "anchored head"
-
-_T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
@@ -50,7 +48,7 @@ def ask(web3: Web3, trust: Trust) -> tuple[list[Check], AnchoredHead | None]:
     """
     node = Node(web3)
     chain = _made(CHAIN, lambda: _chain(node, trust))
-    if isinstance(chain, Check) and chain.status != "ok":
+    if chain.status != "ok":
         why = "Not checked: see the check before it."
         return [chain, Check(LOG_ON_CHAIN, "skipped", why), Check(ANCHORED_HEAD, "skipped", why)], None
     known = _made(LOG_ON_CHAIN, lambda: _log(node, trust))
