@@ -58,6 +58,7 @@ COMMANDS = (
     ("verify",),
     ("receipt",),
     ("receipt", "get"),
+    ("receipt", "upgrade"),
     ("gateway",),
     ("gateway", "init"),
     ("gateway", "run"),

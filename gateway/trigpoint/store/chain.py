@@ -304,6 +304,26 @@ def first_final_anchor(connection: sqlite3.Connection, leaf_index: int) -> Ancho
     return Anchor(*row) if row else None
 
 
+def first_mined_anchor(connection: sqlite3.Connection, leaf_index: int) -> Anchor | None:
+    """Return the first anchor that covers a leaf and is in a block, but not final yet; None if there is none."""
+    row = connection.execute(
+        "SELECT chain_id, contract, size, root, hash, block FROM transactions"
+        " WHERE purpose = 'anchor' AND state = 'mined' AND size > ? ORDER BY size LIMIT 1",
+        (leaf_index,),
+    ).fetchone()
+    return Anchor(*row) if row else None
+
+
+def is_final(connection: sqlite3.Connection, anchor: Anchor) -> bool:
+    """Tell whether an anchor is final, just as it is named."""
+    row = connection.execute(
+        "SELECT chain_id, contract, size, root, hash, block FROM transactions"
+        " WHERE hash = ? AND purpose = 'anchor' AND state = 'final'",
+        (anchor.transaction,),
+    ).fetchone()
+    return row is not None and Anchor(*row) == anchor
+
+
 def anchors(connection: sqlite3.Connection) -> list[AnchorRow]:
     """Return all anchors ever prepared or found, oldest first."""
     rows = connection.execute(
