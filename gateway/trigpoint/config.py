@@ -73,6 +73,7 @@ OptionalText = Annotated[str | None, BeforeValidator(_empty_is_none)]
 Port = Annotated[int, Field(ge=1, le=65_535)]
 TopicPrefix = Annotated[str, Field(pattern=r"^[A-Za-z0-9_\-]+(/[A-Za-z0-9_\-]+)*$", max_length=64)]
 ContractAddress = Annotated[str, AfterValidator(_address)]
+OwnerAddress = Annotated[str, Field(pattern=r"^0x[0-9a-fA-F]{40}$")]
 RpcUrl = Annotated[str, AfterValidator(_rpc_url)]
 
 
@@ -176,6 +177,21 @@ class Log(Section):
     public/. Each time costs an SD card a few writes, however few statements are new."""
 
 
+class Ingest(Section):
+    """Whose statements this gateway takes, and how many. What it refuses so is counted, and gets no ack."""
+
+    owners: Annotated[tuple[OwnerAddress, ...], Field(strict=False, max_length=1_000)] = ()
+    """Serve only boards that these addresses own in the registry (reason `not_served` for the rest). Empty: every
+    active board. The registry is open to all, so on a public chain whoever pays for gas could fill this disk: name the
+    owners."""
+    daily_mb_per_board: int = Field(default=256, ge=1)
+    """Most that one board may have stored in a day, in million bytes of statements (reason `quota` for what is over).
+    A board that sends a statement a minute needs less than 6. Counted from the start of the gateway on."""
+    workers: int = Field(default=0, ge=0, le=64)
+    """Processes that verify signatures, at most; 0 for one for each core. They are started when there is work for
+    them. 1 verifies within the gateway's own process, which saves memory."""
+
+
 class Link(Section):
     """Between boards and gateway."""
 
@@ -275,6 +291,7 @@ class Config(Section):
     chain: Chain
     log: Log
     link: Link
+    ingest: Ingest = Ingest()
     anchor: Anchor = Anchor()
     logging: Logging = Logging()
     metrics: Metrics = Metrics()

@@ -20,7 +20,7 @@ from trigpoint.broker.certificates import load_certificate
 from trigpoint.config import Config
 from trigpoint.errors import OperatorError
 from trigpoint.ingest.decision import Reason
-from trigpoint.ingest.pipeline import Statistics
+from trigpoint.ingest.tally import Statistics
 from trigpoint.store import queries
 from trigpoint.store.database import open_database
 

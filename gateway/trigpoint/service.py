@@ -15,13 +15,15 @@ from trigpoint import keyfiles, logs, metrics
 from trigpoint.api import process as api
 from trigpoint.chain import loop as chain_loop
 from trigpoint.chain.loop import ChainLoop
+from trigpoint.chain.node import address_bytes
 from trigpoint.config import Config
 from trigpoint.errors import OperatorError
 from trigpoint.funds import Funds
 from trigpoint.homeassistant.publisher import Publisher as HomeAssistant
 from trigpoint.ingest.mqtt import Session
 from trigpoint.ingest.pace import Pace
-from trigpoint.ingest.pipeline import Ingest, Statistics
+from trigpoint.ingest.pipeline import Ingest, Limits
+from trigpoint.ingest.tally import Statistics
 from trigpoint.public import PublicFiles, Publisher
 from trigpoint.store import queries, statements
 from trigpoint.store.database import open_database
@@ -134,7 +136,12 @@ def _start(config: Config, watch: _Watch, stack: ExitStack) -> tuple[Publisher, 
     _ready("public files", f"log {trust.log_id.hex()} in {config.public}")
 
     pace = Pace() if config.clock is None else Pace().at_speed(config.clock.speed)
-    ingest = Ingest(writer, link_key, clock, watch.failed, pace)
+    limits = Limits(
+        owners=frozenset(map(address_bytes, config.ingest.owners)),
+        bytes_per_day=config.ingest.daily_mb_per_board * 1_000_000,
+        workers=config.ingest.workers or None,
+    )
+    ingest = Ingest(writer, link_key, clock, watch.failed, pace=pace, limits=limits)
     session = Session(config.broker, clock, ingest.receive, watch.failed)
     stack.callback(session.stop)  # after ingest.stop, so that the acks of the last batch still go out
     ingest.start(session)

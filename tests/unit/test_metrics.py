@@ -12,7 +12,7 @@ from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 from trigpoint import config, metrics, status
 from trigpoint.errors import OperatorError
-from trigpoint.ingest.pipeline import Statistics
+from trigpoint.ingest.tally import Statistics
 from trigpoint.store.writer import Writer
 
 ROOT = Path(__file__).parents[2]
@@ -28,6 +28,8 @@ def statistics(**changes):
         "by_reason": {"accepted": 7, "signature": 2},
         "queued": 3,
         "capacity": 100,
+        "checking": 2,
+        "workers": 2,
         "commits": 4,
         "commit_s": 0.5,
         "per_s": 1.5,

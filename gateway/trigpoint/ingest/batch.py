@@ -2,43 +2,39 @@
 
 from __future__ import annotations
 
-import re
+import math
 import sqlite3
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import NamedTuple
 
 from trigpoint.ingest.boards import Board, Boards, stored_boards
-from trigpoint.ingest.check import Claim, Fault, Signer, check
+from trigpoint.ingest.check import Claim, Fault, check, understood
 from trigpoint.ingest.decision import BoardState, Decision, Reason, after, decide
 from trigpoint.ingest.message import Message
 from trigpoint.store import statements
 from trigpoint.store.fold import Tail
 from trigpoint.store.statements import EvidenceRow, LostRow, RejectedRow, StatementRow
 
-_TOPIC = re.compile(r"trig/1/([0-9a-f]{64})/s")
 _DETAIL = {
     Reason.UNKNOWN_BOARD: "the board is not active in the registry",
     Reason.GAP: "statements before this one are missing, and the board still holds them",
     Reason.SIGNATURE: "the board's key did not sign this",
     Reason.LOST: "the board has declared this one lost, and its log has gone on",
+    Reason.NOT_SERVED: "the board's owner is not in ingest.owners",
+    Reason.QUOTA: "the board has sent more today than ingest.daily_mb_per_board",
 }
+
+
+_DAY_MS = 86_400_000
 
 
 class JournalError(Exception):
     """The journal on the disk is not as long as it should be: somebody else writes to it, or it is broken."""
 
 
-@dataclass(frozen=True)
-class Checked:
-    """A message, and what `trigpoint.ingest.check` found in it."""
-
-    message: Message
-    found: Claim | Fault
-
-
-@dataclass(frozen=True)
-class Outcome:
+class Outcome(NamedTuple):
     """What became of one message of a committed batch.
 
     Attributes:
@@ -53,6 +49,14 @@ class Outcome:
 
 
 @dataclass
+class _Turn:
+    """A board in a batch: where what was taken so far will have brought it, and how many bytes that stores."""
+
+    board: Board
+    state: BoardState
+    stored: int = 0
+
+
 class Batch:
     """Decides on messages in turn, and gathers what is to be written. Later messages see the effects of earlier ones.
 
@@ -62,41 +66,68 @@ class Batch:
         boards: where the boards stand.
         start: statements stored so far.
         stored_entry: gives the entry of a stored statement, by the board's number and seq.
+        quota: bytes of statements that a board may have stored in one day.
+
+    Attributes:
+        statements: to be appended.
+        lost: to be added.
+        evidence: likewise.
+        rejected: likewise.
+        counts: messages that came to each end.
     """
 
-    boards: Boards
-    start: int
-    stored_entry: Callable[[int, int], bytes | None]
-    statements: list[StatementRow] = field(default_factory=list)
-    lost: list[LostRow] = field(default_factory=list)
-    evidence: list[EvidenceRow] = field(default_factory=list)
-    rejected: list[RejectedRow] = field(default_factory=list)
-    counts: Counter[Reason] = field(default_factory=Counter)
-    _claims: list[Claim] = field(default_factory=list)
-    _states: dict[bytes, BoardState] = field(default_factory=dict)
-    _entries: dict[tuple[int, int], bytes] = field(default_factory=dict)
-    _decided: list[tuple[Reason, Board | None]] = field(default_factory=list)
+    def __init__(
+        self,
+        boards: Boards,
+        start: int,
+        stored_entry: Callable[[int, int], bytes | None],
+        quota: float = math.inf,
+    ) -> None:
+        self.statements: list[StatementRow] = []
+        self.lost: list[LostRow] = []
+        self.evidence: list[EvidenceRow] = []
+        self.rejected: list[RejectedRow] = []
+        self.counts: Counter[Reason] = Counter()
+        self._boards = boards
+        self._start = start
+        self._stored_entry = stored_entry
+        self._quota = quota
+        self._claims: list[Claim] = []
+        self._turns: dict[bytes, _Turn] = {}
+        self._entries: dict[tuple[int, int], bytes] = {}
+        self._decided: list[tuple[Reason, Board | None]] = []
 
-    def take(self, checked: Checked) -> None:
-        """Decide on a message and note its effects."""
-        message, found = checked.message, checked.found
-        board = None
-        if isinstance(found, Claim) and not _is_of(message.topic, found.kid):
+    def take(self, message: Message, found: Claim | Fault) -> None:
+        """Decide on a message, given what `trigpoint.ingest.check` has found in it, and note its effects."""
+        if isinstance(found, Claim) and message.topic != f"trig/1/{found.kid.hex()}/s":
             found = Fault("shape", "kid: it is not the board id in the topic")
         if isinstance(found, Fault):
-            decision, detail = Decision(Reason(found.reason)), found.detail
-        else:
-            board = self.boards.get(found.kid)
-            decision, found = self._decide(board, found, message)
-            detail = _DETAIL.get(decision.reason, "")
-            if board is not None:
-                self._carry_out(board, found, decision, message)
-        self._decided.append((decision.reason, board))
-        self.counts[decision.reason] += 1
-        if decision.reason.is_refusal and not decision.reason.is_evidence:
-            self.rejected.append(
-                RejectedRow(decision.reason, detail, message.topic, message.payload, message.size, message.arrival_ms)
+            self._note(message, Reason(found.reason), None, found.detail)
+            return
+        turn = self._turns.get(found.kid)
+        if turn is None:
+            board = self._boards.get(found.kid)
+            if board is None:
+                self._note(message, Reason.UNKNOWN_BOARD, None)
+                return
+            turn = self._turns[found.kid] = _Turn(board, board.state)
+        decision, claim = self._decide(turn, found, message)
+        self._note(message, decision.reason, turn.board)
+        if decision.reason is Reason.ACCEPTED:
+            number, seq = turn.board.signer[0], claim.seq
+            leaf_index = self._start + len(self.statements)
+            self.statements.append(StatementRow(leaf_index, number, seq, message.arrival_ms, message.payload))
+            self._claims.append(claim)
+            self._entries[number, seq] = claim.entry
+            turn.stored += len(message.payload)
+        elif decision.reason.is_evidence:
+            self.evidence.append(
+                EvidenceRow(claim.kid, claim.entry, claim.seq, message.payload, decision.reason, message.arrival_ms)
             )
+        if decision.lost is not None:
+            self.lost.append(LostRow(claim.kid, *decision.lost, message.payload))
+            turn.stored += len(message.payload)
+        turn.state = after(turn.state, claim, decision)
 
     def write(self, connection: sqlite3.Connection) -> list[bytes]:
         """Write everything, in the transaction that `connection` is in. Returns the kids of boards newly flagged.
@@ -107,10 +138,10 @@ class Batch:
             JournalError: the journal is not where this batch begins.
         """
         stored = statements.size(connection)
-        if stored != self.start:
+        if stored != self._start:
             if self.statements and statements.newest_row(connection) == self.statements[-1]:
                 return []
-            raise JournalError(f"the database has {stored} statements where {self.start} were stored")
+            raise JournalError(f"the database has {stored} statements where {self._start} were stored")
         statements.add_statements(connection, self.statements)
         if self.lost:
             statements.add_lost(connection, self.lost)
@@ -119,66 +150,61 @@ class Batch:
             statements.add_rejected(connection, self.rejected)
         return flagged
 
-    def done(self, tail: Tail | None = None) -> list[Outcome]:
+    def done(self, now_ms: int = 0, tail: Tail | None = None) -> list[Outcome]:
         """Let the boards stand where the batch has brought them, now that it is on the disk.
 
         Args:
+            now_ms: the gateway's clock, milliseconds since 1970, for the quotas of the day.
             tail: takes in the statements.
 
         Returns:
             What to tell about each message, in the order in which they were taken.
         """
-        for kid, state in self._states.items():
-            board = self.boards.get(kid)
-            assert board is not None
-            board.state = state
+        day = now_ms // _DAY_MS
+        for turn in self._turns.values():
+            board = turn.board
+            board.state = turn.state
+            board.bytes_of_day = turn.stored + (board.bytes_of_day if board.day == day else 0)
+            board.day = day
         if tail is not None:
             for row, claim in zip(self.statements, self._claims, strict=True):
                 tail.add(row.board, row.seq, claim.entry, claim.hours)
         return [_outcome(reason, board) for reason, board in self._decided]
 
-    def _decide(self, board: Board | None, claim: Claim, message: Message) -> tuple[Decision, Claim]:
+    def _decide(self, turn: _Turn, claim: Claim, message: Message) -> tuple[Decision, Claim]:
         """Return the decision, and the claim as it was verified for it."""
-        if board is None:
-            return Decision(Reason.UNKNOWN_BOARD), claim
-        number, state = board.signer.number, self._state(board)
+        state, number, seq = turn.state, turn.board.signer[0], claim.seq
+        if state.active and not turn.board.served:
+            return Decision(Reason.NOT_SERVED), claim
         stored = None
-        if claim.seq < state.next_seq:
-            stored = self._entries.get((number, claim.seq)) or self.stored_entry(number, claim.seq)
+        if seq < state.next_seq:
+            stored = self._entries.get((number, seq)) or self._stored_entry(number, seq)
         decision = decide(state, claim, stored, claim.signed)
+        if (
+            seq >= state.next_seq
+            and (decision is None or decision.reason is Reason.ACCEPTED or decision.lost is not None)
+            and self._is_over_quota(turn, message)
+        ):
+            return Decision(Reason.QUOTA), claim
         if decision is None:
             # It was not verified before, because it did not look as if that would be needed.
-            verified = check(message.payload, message.arrival_ms, board.signer)
+            verified = understood(check(message.payload, message.arrival_ms, turn.board.signer))
             assert isinstance(verified, Claim)
             claim, decision = verified, decide(state, verified, stored, verified.signed)
             assert decision is not None
         return decision, claim
 
-    def _carry_out(self, board: Board, claim: Claim, decision: Decision, message: Message) -> None:
-        if decision.lost is not None:
-            self.lost.append(LostRow(board.kid, *decision.lost, message.payload))
-        if decision.reason is Reason.ACCEPTED:
-            leaf_index = self.start + len(self.statements)
-            number = board.signer.number
-            self.statements.append(StatementRow(leaf_index, number, claim.seq, message.arrival_ms, message.payload))
-            self._claims.append(claim)
-            self._entries[number, claim.seq] = claim.entry
-        elif decision.reason.is_evidence:
-            self.evidence.append(
-                EvidenceRow(board.kid, claim.entry, claim.seq, message.payload, decision.reason, message.arrival_ms)
-            )
-        before = self._state(board)
-        state = after(before, claim, decision)
-        if state is not before:
-            self._states[board.kid] = state
+    def _is_over_quota(self, turn: _Turn, message: Message) -> bool:
+        board = turn.board
+        before = board.bytes_of_day if board.day == message.arrival_ms // _DAY_MS else 0
+        return before + turn.stored + len(message.payload) > self._quota
 
-    def _state(self, board: Board) -> BoardState:
-        return self._states.get(board.kid, board.state)
-
-
-def read(message: Message, signer: Signer | None = None) -> Checked:
-    """Check a message in this process; see `trigpoint.ingest.check.check`."""
-    return Checked(message, check(message.payload, message.arrival_ms, signer))
+    def _note(self, message: Message, reason: Reason, board: Board | None, detail: str = "") -> None:
+        self._decided.append((reason, board))
+        self.counts[reason] += 1
+        if reason is not Reason.ACCEPTED and reason.is_refusal and not reason.is_evidence:
+            topic, payload, size, arrival_ms = message
+            self.rejected.append(RejectedRow(reason, detail or _DETAIL[reason], topic, payload, size, arrival_ms))
 
 
 def store(connection: sqlite3.Connection, messages: Sequence[Message]) -> list[Outcome]:
@@ -192,7 +218,7 @@ def store(connection: sqlite3.Connection, messages: Sequence[Message]) -> list[O
         lambda number, seq: statements.entry_at(connection, statements.find(connection, number, seq)),
     )
     for message in messages:
-        batch.take(read(message))
+        batch.take(message, understood(check(message.payload, message.arrival_ms, None)))
     batch.write(connection)
     statements.count(connection, without_accepted(batch.counts))
     return batch.done()
@@ -201,11 +227,6 @@ def store(connection: sqlite3.Connection, messages: Sequence[Message]) -> list[O
 def without_accepted(counts: Counter[Reason]) -> dict[str, int]:
     """Return what the table of counters takes: how many were accepted is how many statements there are."""
     return {str(reason): number for reason, number in counts.items() if reason is not Reason.ACCEPTED}
-
-
-def _is_of(topic: str, kid: bytes) -> bool:
-    match = _TOPIC.fullmatch(topic)
-    return match is not None and bytes.fromhex(match[1]) == kid
 
 
 def _outcome(reason: Reason, board: Board | None) -> Outcome:

@@ -10,7 +10,13 @@ from trigpoint.wire.errors import WireError
 from trigpoint.wire.keys import PublicKey
 from trigpoint.wire.statement import parse
 
-_KEYS_KEPT = 8_192
+_KEYS_KEPT = 4_096
+
+Signer = tuple[int, bytes]
+"""The board whose signature is to be looked for: its number, and x and y of its key together, 64 bytes."""
+
+Job = tuple[bytes, int, Signer | None]
+"""A message to check: its payload, its arrival (milliseconds since 1970), and whose it should be if that matters."""
 
 
 class Claim(NamedTuple):
@@ -42,28 +48,31 @@ class Fault(NamedTuple):
     detail: str
 
 
-class Signer(NamedTuple):
-    """The board whose signature is to be looked for: its number and its key, 32 bytes each."""
-
-    number: int
-    x: bytes
-    y: bytes
+Finding = tuple[bytes, int, bytes, int, bytes, bool | None, list[tuple[Key, Cell]]] | tuple[str, str]
+"""A claim or a fault as a plain tuple, which crosses processes."""
 
 
-def check(payload: bytes, arrival_ms: int, signer: Signer | None) -> Claim | Fault:
+def check(payload: bytes, arrival_ms: int, signer: Signer | None) -> Finding:
     """Parse a message, and verify it if `signer` says whose it should be. Never raises over what is in it."""
     try:
         statement = parse(payload)
     except WireError as error:
-        return Fault(error.reason, str(error))
-    signed, hours = None, []
+        return error.reason, str(error)
+    signed = None
+    hours: list[tuple[Key, Cell]] = []
     if signer is not None:
-        signed = _public_key(signer.x, signer.y).verify(statement.signature, statement.to_be_signed())
+        number, point = signer
+        signed = _public_key(point).verify(statement.signature, statement.to_be_signed())
         if signed:
-            hours = cells(signer.number, statement, arrival_ms)
-    return Claim(statement.kid, statement.seq, statement.prev, statement.oldest, statement.entry, signed, hours)
+            hours = cells(number, statement, arrival_ms)
+    return statement.kid, statement.seq, statement.prev, statement.oldest, statement.entry, signed, hours
+
+
+def understood(finding: Finding) -> Claim | Fault:
+    """Give the fields of a finding their names."""
+    return Fault._make(finding) if len(finding) == 2 else Claim._make(finding)
 
 
 @lru_cache(maxsize=_KEYS_KEPT)
-def _public_key(x: bytes, y: bytes) -> PublicKey:
-    return PublicKey(x, y)
+def _public_key(point: bytes) -> PublicKey:
+    return PublicKey(point[:32], point[32:])

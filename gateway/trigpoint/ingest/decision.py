@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from trigpoint.wire.statement import NO_PREV
 
@@ -46,6 +45,10 @@ class Reason(StrEnum):
     LOST = "lost"
     CLONE = "clone"
     FORK = "fork"
+    NOT_SERVED = "not_served"
+    """This gateway's own rule, not the protocol's: it serves other owners' boards."""
+    QUOTA = "quota"
+    """Likewise: the board has sent more today than it may."""
 
     @property
     def is_evidence(self) -> bool:
@@ -63,8 +66,7 @@ class Reason(StrEnum):
         return self in (Reason.ACCEPTED, Reason.DUPLICATE, Reason.GAP)
 
 
-@dataclass(frozen=True)
-class BoardState:
+class BoardState(NamedTuple):
     """What a decision needs to know of a board that the registry knows.
 
     Attributes:
@@ -78,8 +80,7 @@ class BoardState:
     last_entry: bytes | None = NO_PREV
 
 
-@dataclass(frozen=True)
-class Decision:
+class Decision(NamedTuple):
     """What to do with a statement.
 
     Attributes:

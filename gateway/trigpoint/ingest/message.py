@@ -1,16 +1,15 @@
-"""What comes from the broker, and what there is to say of it before anything is known of its board."""
+"""What comes from the broker."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from trigpoint.wire.statement import MAX_SIZE
 
-_TOPIC_KEPT = 128
+TOPIC_KEPT = 128
 
 
-@dataclass(frozen=True)
-class Message:
+class Message(NamedTuple):
     """What came from the broker.
 
     Attributes:
@@ -28,4 +27,18 @@ class Message:
     @classmethod
     def of(cls, topic: str, payload: bytes | bytearray, arrival_ms: int) -> Message:
         """Keep of topic and payload no more than is needed to see that they are too long."""
-        return cls(topic[:_TOPIC_KEPT], bytes(payload[: MAX_SIZE + 1]), len(payload), arrival_ms)
+        return cls(topic[:TOPIC_KEPT], bytes(payload[: MAX_SIZE + 1]), len(payload), arrival_ms)
+
+
+class Delivery(NamedTuple):
+    """A message, and what it takes to confirm it to the broker.
+
+    Attributes:
+        message: what came.
+        connection: number of the network connection over which it came.
+        packet_id: its MQTT packet id; None for QoS 0, which is not confirmed.
+    """
+
+    message: Message
+    connection: int
+    packet_id: int | None

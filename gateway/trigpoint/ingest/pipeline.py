@@ -3,31 +3,36 @@
 from __future__ import annotations
 
 import logging
-import math
-import queue
+import os
 import sqlite3
 import threading
 import time
-from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
+from collections import Counter, deque
+from collections.abc import Callable, Collection, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import lru_cache
+from selectors import EVENT_READ, DefaultSelector
 from typing import Protocol, TypeVar
 
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from trigpoint.clock import Clock
 from trigpoint.ingest import boards
-from trigpoint.ingest.batch import Batch, Checked, Outcome, read, without_accepted
+from trigpoint.ingest.batch import Batch, Outcome, without_accepted
 from trigpoint.ingest.boards import Board, Boards
-from trigpoint.ingest.check import Signer
+from trigpoint.ingest.check import understood
 from trigpoint.ingest.decision import Reason
-from trigpoint.ingest.mqtt import Delivery
+from trigpoint.ingest.folder import Folder
+from trigpoint.ingest.inbox import Inbox
+from trigpoint.ingest.message import Delivery
 from trigpoint.ingest.pace import Pace
+from trigpoint.ingest.pool import CHUNK_BYTES, CHUNK_MESSAGES, Checkers, Chunk, InProcess, Pool
+from trigpoint.ingest.tally import Statistics, Tally
+from trigpoint.ingest.triage import Triage
 from trigpoint.store import statements
 from trigpoint.store.database import open_database
-from trigpoint.store.fold import Tail, fold_index, fold_log, replay
+from trigpoint.store.statements import REJECTED_KEPT
 from trigpoint.store.writer import Writer
 from trigpoint.wire import ack
 from trigpoint.wire.keys import PublicKey
@@ -35,51 +40,36 @@ from trigpoint.wire.keys import PublicKey
 _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
 
-QUEUE_LENGTH = 2_000
-"""Messages held in memory; with 4 KiB each, 8 MB. When it is full, the broker has to wait."""
+INBOX_LENGTH = 2_000
+"""Messages held in memory before they are looked at; with 4 KiB each, 8 MB. When it is full, the broker has to wait."""
 
+_ACK_KEYS_KEPT = 8_192
 _RETRY_MIN_S, _RETRY_MAX_S = 0.5, 30.0
 _POLL_S = 0.25
-_REPORT_EVERY_S = 10.0
+_REJECTED_PER_S = 1.0
 
 
 class Replies(Protocol):
     """Where acks and confirmations go; `trigpoint.ingest.mqtt.Session` in the field."""
 
-    def publish(self, topic: str, payload: bytes) -> None:
-        """Publish `payload`, if that is possible now."""
-        ...
-
-    def confirm(self, delivery: Delivery) -> None:
-        """Tell the broker that it may forget this message."""
+    def answer(self, acks: Sequence[tuple[str, bytes]], confirmed: Sequence[Delivery]) -> None:
+        """Publish acks, each a topic and a payload, and tell the broker what it may forget, if that is possible now."""
         ...
 
 
 @dataclass(frozen=True)
-class Statistics:
-    """What ingest has done since it was started, and how it is, at one moment.
+class Limits:
+    """What this gateway takes from whom; see `trigpoint.config.Ingest`.
 
     Attributes:
-        received: messages handed in.
-        by_reason: messages that came to each end.
-        queued: messages that wait to be looked at.
-        capacity: most that may wait there.
-        commits: transactions.
-        commit_s: seconds that all of them took.
-        per_s: statements accepted in a second, over the last ten seconds or so.
-        tail: statements that the index has not taken in.
-        refusing_since: when the database began to refuse to write, seconds of `time.monotonic`; None if it does not.
+        owners: addresses, 20 bytes each, whose boards are served; of everybody if there are none.
+        bytes_per_day: of statements, from one board.
+        workers: worker processes at most; None for one for each core, and none on a machine with one.
     """
 
-    received: int
-    by_reason: dict[str, int]
-    queued: int
-    capacity: int
-    commits: int
-    commit_s: float
-    per_s: float
-    tail: int
-    refusing_since: float | None
+    owners: Collection[bytes] = ()
+    bytes_per_day: int = 64_000_000
+    workers: int | None = None
 
 
 class _StoppedError(Exception):
@@ -87,10 +77,11 @@ class _StoppedError(Exception):
 
 
 class Ingest:
-    """One thread that takes messages in batches of what is waiting.
+    """One thread that has messages checked, decides on them in the order of arrival, and commits them in batches.
 
-    A batch is committed in one transaction; then its acks go out, and then the broker's PUBACKs. While the database
-    refuses to write (a full disk, say), the batch is tried again with back-off and nobody is told anything.
+    After a commit its acks go out, and then the broker's PUBACKs. While the database refuses to write (a full disk,
+    say), the batch is tried again with back-off and nobody is told anything. What is checked is bounded, what waits for
+    that is bounded, and then the broker has to wait.
 
     Args:
         writer: the database.
@@ -98,6 +89,7 @@ class Ingest:
         clock: the time in acks.
         failed: called once, from the thread, if something happens that trying again will not mend.
         pace: when to write.
+        limits: what to take from whom.
     """
 
     def __init__(
@@ -106,31 +98,38 @@ class Ingest:
         link_key: ec.EllipticCurvePrivateKey,
         clock: Clock,
         failed: Callable[[Exception], None],
-        pace: Pace = Pace(),  # noqa: B008  (frozen)
+        *,
+        pace: Pace = Pace(),  # noqa: B008  (frozen, as is the next)
+        limits: Limits = Limits(),
     ) -> None:
         self._writer = writer
         self._clock = clock
         self._failed = failed
         self._pace = pace
-        self._queue: queue.Queue[Delivery] = queue.Queue(QUEUE_LENGTH)
+        self._limits = limits
+        self._inbox = Inbox(INBOX_LENGTH)
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
-        self._tail = Tail(0, 0)
+        self._folder = Folder(writer, pace)
         self._boards = Boards(self._load)
+        self._triage = Triage(self._boards, self._stored_entry)
         self._reader: sqlite3.Connection | None = None
-        self._uncounted: Counter[Reason] = Counter()
-        self._folded_log_at = self._folded_index_at = -math.inf
-        self._reported = -math.inf
-        self._unreported: Counter[str] = Counter()
+        self._selector = DefaultSelector()
+        self._selector.register(self._inbox, EVENT_READ, self._inbox.drain)
+        workers = len(os.sched_getaffinity(0)) if limits.workers is None else limits.workers
+        self._checkers: Checkers = Pool(self._selector, workers) if workers > 1 else InProcess()
+        self._chunks: deque[Chunk] = deque()
+        self._checked: list[Chunk] = []
+        self._waiting = 0
+        self._waiting_since = self._gathering_since = self._newest_at = 0.0
+        self._rejections, self._rejections_at = float(REJECTED_KEPT), time.monotonic()
         self._received = 0
-        self._by_reason: Counter[str] = Counter()
-        self._commits, self._commit_s = 0, 0.0
-        self._rate, self._rate_since, self._rate_count = 0.0, 0.0, 0
+        self._tally = Tally()
         self._refusing_since: float | None = None
 
-        @lru_cache(maxsize=8_192)
-        def ack_key(signer: Signer) -> bytes:
-            return ack.derive_key(link_key, PublicKey(signer.x, signer.y))
+        @lru_cache(maxsize=_ACK_KEYS_KEPT)
+        def ack_key(point: bytes) -> bytes:
+            return ack.derive_key(link_key, PublicKey(point[:32], point[32:]))
 
         self._ack_key = ack_key
 
@@ -140,98 +139,152 @@ class Ingest:
         Raises:
             sqlite3.Error: the database refused.
         """
-        self._tail = catch_up(self._writer)
-        self._folded_log_at = self._folded_index_at = time.monotonic()
+        self._folder.catch_up()
         self._thread = threading.Thread(target=self._run, args=(replies,), name="ingest", daemon=True)
         self._thread.start()
 
     def receive(self, delivery: Delivery) -> None:
-        """Hand in a message. Blocks while the queue is full; a message that comes during a stop is dropped."""
+        """Hand in a message. Blocks while the inbox is full; a message that comes during a stop is dropped."""
         self._received += 1
-        while not self._stopping.is_set():
-            with suppress(queue.Full):
-                self._queue.put(delivery, timeout=_POLL_S)
-                return
+        self._inbox.put(delivery, self._stopping.is_set)
 
     def stop(self) -> None:
-        """Finish the batch under way, and fold. What is still queued was not confirmed: it will be sent again."""
+        """Commit what has been checked, and fold. What has not was not confirmed: the broker will send it again."""
         self._stopping.set()
         if self._thread is not None:
+            self._inbox.wake()
             self._thread.join()
 
     def statistics(self) -> Statistics:
         """Return how it is going. Safe to call from any thread."""
+        tail = self._folder.tail
         return Statistics(
             received=self._received,
-            by_reason=dict(self._by_reason),
-            queued=self._queue.qsize(),
-            capacity=QUEUE_LENGTH,
-            commits=self._commits,
-            commit_s=self._commit_s,
-            per_s=self._rate,
-            tail=self._tail.size - self._tail.start,
+            by_reason={str(reason): count for reason, count in self._tally.by_reason.copy().items()},
+            queued=len(self._inbox),
+            capacity=INBOX_LENGTH,
+            checking=self._waiting + sum(len(chunk.jobs) for chunk in list(self._chunks)),
+            workers=self._checkers.workers,
+            commits=self._tally.commits,
+            commit_s=self._tally.commit_s,
+            per_s=self._tally.per_s,
+            tail=tail.size - tail.start,
             refusing_since=self._refusing_since,
         )
 
     def _run(self, replies: Replies) -> None:
-        try:
-            self._reader = open_database(self._writer.path, read_only=True)
-            while not self._stopping.is_set():
-                batch = self._next_batch()
-                if batch:
-                    self._take(batch, replies)
-                self._fold()
-                self._report()
-            self._fold(everything=True)
-        except _StoppedError:
-            pass
-        except Exception as error:
-            self._failed(error)
-        finally:
-            if self._reader is not None:
-                self._reader.close()
+        with ExitStack() as stack:
+            stack.callback(self._checkers.close)
+            try:
+                self._reader = open_database(self._writer.path, read_only=True)
+                stack.callback(self._reader.close)
+                while not self._stopping.is_set():
+                    self._step(replies)
+                self._commit(replies)
+                self._folder.step(everything=True)
+            except _StoppedError:
+                pass
+            except Exception as error:
+                self._failed(error)
 
-    def _next_batch(self) -> list[Delivery]:
-        """Wait a moment for a first message, then a little for more."""
-        batch: list[Delivery] = []
-        with suppress(queue.Empty):
-            batch.append(self._queue.get(timeout=_POLL_S))
-            until = time.monotonic() + self._pace.linger_s
-            while len(batch) < self._pace.batch:
-                batch.append(self._queue.get(timeout=max(0.0, until - time.monotonic())))
-        return batch
+    def _step(self, replies: Replies) -> None:
+        """Wait until something is to be done, and do it."""
+        for key, _ in self._selector.select(self._pause()):
+            key.data()
+        self._inbox.awake()
+        self._dispatch()
+        while self._chunks and self._chunks[0].findings is not None:
+            chunk = self._chunks.popleft()
+            if not self._waiting:
+                self._waiting_since = time.monotonic()
+            self._checked.append(chunk)
+            self._waiting += len(chunk.jobs)
+        if self._is_commit_due(time.monotonic()):
+            self._commit(replies)
+        self._folder.step()
+        self._tally.report()
 
-    def _take(self, deliveries: Sequence[Delivery], replies: Replies) -> None:
-        checked = [self._check(delivery) for delivery in deliveries]
-        batch = self._persist(lambda: self._decide(checked))
-        counts = self._uncounted + batch.counts if batch.rejected or batch.evidence else Counter[Reason]()
+    def _pause(self) -> float:
+        """Return how long to wait at most, and ask to be woken before if there is more to do."""
+        now, pace = time.monotonic(), self._pace
+        pause = _POLL_S
+        if self._waiting:
+            until = self._waiting_since + pace.linger_s
+            if self._waiting >= pace.quiet_messages:
+                until = min(until, self._newest_at + pace.quiet_s)
+            pause = min(pause, until - now)
+        if not self._checkers.room():
+            return max(0.0, pause)  # it is a worker that must wake us
+        if len(self._inbox):
+            pause = min(pause, self._gathering_since + pace.gather_s - now)
+            wanted = CHUNK_MESSAGES
+        else:
+            wanted = 1
+        return max(0.0, pause) if self._inbox.sleep_until(wanted) else 0.0
+
+    def _dispatch(self) -> None:
+        """Give the checkers what has arrived, in chunks that are full or have waited long enough."""
+        now = time.monotonic()
+        while (waiting := len(self._inbox)) and self._checkers.room():
+            if not self._gathering_since:
+                self._gathering_since = now
+            if waiting < CHUNK_MESSAGES and now - self._gathering_since < self._pace.gather_s:
+                return
+            deliveries = self._inbox.take(CHUNK_MESSAGES, CHUNK_BYTES)
+            self._newest_at, self._gathering_since = now, 0.0
+            signer = self._triage.signer
+            chunk = Chunk(
+                deliveries, [(message.payload, message.arrival_ms, signer(message)) for message, *_ in deliveries]
+            )
+            self._chunks.append(chunk)
+            self._checkers.submit(chunk)
+
+    def _is_commit_due(self, now: float) -> bool:
+        pace = self._pace
+        if not self._waiting:
+            return False
+        if self._waiting >= pace.batch or now - self._waiting_since >= pace.linger_s:
+            return True
+        is_quiet = not self._chunks and not len(self._inbox) and now - self._newest_at >= pace.quiet_s
+        return is_quiet and self._waiting >= pace.quiet_messages
+
+    def _commit(self, replies: Replies) -> None:
+        """Decide on what has been checked, write it, and tell everybody."""
+        if not self._waiting:
+            return
+        chunks, self._checked, self._waiting = self._checked, [], 0
+        batch = self._persist(lambda: self._decide(chunks))
+        rejected = len(batch.rejected)
+        stranger = next((row.topic for row in batch.rejected if row.reason == Reason.UNKNOWN_BOARD), None)
+        del batch.rejected[self._rejections_left() :]
+        counts = self._folder.uncounted + batch.counts
+        counted = bool(rejected or batch.evidence)  # another page is written anyhow
 
         def write(connection: sqlite3.Connection) -> list[bytes]:
             flagged = batch.write(connection)
-            statements.count(connection, without_accepted(counts))
+            if counted:
+                statements.count(connection, without_accepted(counts))
             return flagged
 
         began = time.monotonic()
         flagged = self._persist(lambda: self._writer.submit(write))
-        self._commits, self._commit_s = self._commits + 1, self._commit_s + time.monotonic() - began
-        self._uncounted = Counter[Reason]() if counts else self._uncounted + batch.counts
-        outcomes = batch.done(self._tail)
-        for outcome in outcomes:
-            self._reply(outcome, replies)
-        for delivery in deliveries:
-            replies.confirm(delivery)
-        self._count(batch.counts, flagged)
+        self._folder.uncounted = Counter() if counted else counts
+        self._tally.committed(batch.counts, time.monotonic() - began)
+        self._rejections -= len(batch.rejected)
+        outcomes = batch.done(self._clock.now_ms(), self._folder.tail)
+        replies.answer(self._acks(outcomes), [delivery for chunk in chunks for delivery in chunk.deliveries])
+        self._look_after(outcomes, flagged)
+        if stranger is not None:
+            self._tally.unknown(stranger)
 
-    def _check(self, delivery: Delivery) -> Checked:
-        message = delivery.message
-        return read(message)
-
-    def _decide(self, checked: Iterable[Checked]) -> Batch:
+    def _decide(self, chunks: Sequence[Chunk]) -> Batch:
         for kid in self._writer.changed_boards():
-            self._boards.forget(kid)
-        batch = Batch(self._boards, self._tail.size, self._stored_entry)
-        for item in checked:
-            batch.take(item)
+            self._boards.refresh(kid)
+        batch = Batch(self._boards, self._folder.tail.size, self._stored_entry, self._limits.bytes_per_day)
+        for chunk in chunks:
+            assert chunk.findings is not None
+            for delivery, finding in zip(chunk.deliveries, chunk.findings, strict=True):
+                batch.take(delivery.message, understood(finding))
         return batch
 
     def _persist(self, work: Callable[[], _T]) -> _T:
@@ -247,9 +300,7 @@ class Ingest:
                 break
             except sqlite3.OperationalError as error:
                 self._refusing_since = self._refusing_since or time.monotonic()
-                _log.error(
-                    "database refuses to write, no acks until it does error=%r retry_s=%.1f", str(error), delay_s
-                )
+                _log.error("database refuses, no acks until it does not error=%r retry_s=%.1f", str(error), delay_s)
             if self._stopping.wait(delay_s):
                 raise _StoppedError
             delay_s = min(2 * delay_s, _RETRY_MAX_S)
@@ -258,84 +309,43 @@ class Ingest:
             _log.warning("database writes again, acks resume")
         return result
 
+    def _acks(self, outcomes: Sequence[Outcome]) -> list[tuple[str, bytes]]:
+        """Return what to tell the boards: one ack for all that was accepted of one, and one for each repeated message.
+
+        A board that sends something again has perhaps not had the ack.
+        """
+        now_ms = self._clock.now_ms()
+        acks: list[tuple[str, bytes]] = []
+        told: set[bytes] = set()
+        for reason, board, ack_seq in outcomes:
+            if board is None or ack_seq is None or (reason is Reason.ACCEPTED and board.kid in told):
+                continue
+            told.add(board.kid)
+            acks.append((f"trig/1/{board.kid.hex()}/a", ack.seal(self._ack_key(board.signer[1]), ack_seq, now_ms)))
+        return acks
+
+    def _look_after(self, outcomes: Sequence[Outcome], flagged: Sequence[bytes]) -> None:
+        """Log what somebody should know, and correct the guesses that went wrong."""
+        for kid in flagged:
+            _log.warning("board flagged: two histories under one key board=%s", kid.hex())
+        for reason, board, _ in outcomes:
+            if reason is not Reason.ACCEPTED and board is not None:
+                board.expected = board.state.next_seq
+
+    def _rejections_left(self) -> int:
+        """Return how many refused messages may be kept now: a flood of them is only counted, for flash wears."""
+        now = time.monotonic()
+        grown = self._rejections + (now - self._rejections_at) * _REJECTED_PER_S
+        self._rejections, self._rejections_at = min(grown, float(REJECTED_KEPT)), now
+        return int(self._rejections)
+
     def _load(self, kid: bytes) -> Board | None:
         assert self._reader is not None
-        return boards.load(self._reader, kid, self._tail.newest.get)
+        return boards.load(self._reader, kid, self._folder.tail.newest.get, self._limits.owners)
 
     def _stored_entry(self, number: int, seq: int) -> bytes | None:
-        recent = self._tail.seqs.get((number, seq))
+        recent = self._folder.tail.seqs.get((number, seq))
         if recent is not None:
             return recent[1]
         assert self._reader is not None
         return statements.entry_at(self._reader, statements.find_folded(self._reader, number, seq))
-
-    def _fold(self, *, everything: bool = False) -> None:
-        """Fold what is due. A disk that refuses leaves it for later: nothing depends on when it is done."""
-        now, pace, tail = time.monotonic(), self._pace, self._tail
-        waiting = tail.size - tail.start
-        due_log = everything or now - self._folded_log_at >= pace.log_s
-        due_index = (
-            everything
-            or now - self._folded_index_at >= pace.index_s
-            or waiting >= pace.index_statements
-            or len(tail.hours) >= pace.index_cells
-        )
-        if not due_log and not due_index:
-            return
-        counts = self._uncounted
-
-        def fold(connection: sqlite3.Connection) -> None:
-            fold_log(connection)
-            statements.count(connection, without_accepted(counts))
-            if due_index:
-                fold_index(connection, tail)
-
-        try:
-            self._writer.submit(fold)
-        except sqlite3.OperationalError as error:
-            _log.error("database refuses to fold, which is tried again error=%r", str(error))
-            self._folded_log_at = now
-            return
-        self._uncounted = Counter()
-        self._folded_log_at = now
-        if due_index:
-            self._tail, self._folded_index_at = Tail(tail.size, tail.size), now
-
-    def _reply(self, outcome: Outcome, replies: Replies) -> None:
-        if outcome.board is not None and outcome.ack_seq is not None:
-            sealed = ack.seal(self._ack_key(outcome.board.signer), outcome.ack_seq, self._clock.now_ms())
-            replies.publish(f"trig/1/{outcome.board.kid.hex()}/a", sealed)
-
-    def _count(self, counts: Counter[Reason], flagged: Iterable[bytes]) -> None:
-        self._by_reason.update(counts)
-        self._unreported.update(counts)
-        self._rate_count += counts[Reason.ACCEPTED]
-        for kid in flagged:
-            _log.warning("board flagged: two histories under one key board=%s", kid.hex())
-
-    def _report(self) -> None:
-        """Log what came, from time to time: one line for each message would let a stranger fill the disk."""
-        now = time.monotonic()
-        if now - self._reported < _REPORT_EVERY_S:
-            return
-        self._rate, self._rate_since, self._rate_count = self._rate_count / max(now - self._rate_since, 1e-9), now, 0
-        self._reported = now
-        if self._unreported:
-            _log.info(
-                "messages %s", " ".join(f"{reason}={number}" for reason, number in sorted(self._unreported.items()))
-            )
-            self._unreported.clear()
-
-
-def catch_up(writer: Writer) -> Tail:
-    """Fold all that is stored, a part at a time, and return the empty tail that is left.
-
-    Raises:
-        sqlite3.Error: the database refused; what was folded until then stays so.
-    """
-    writer.submit(fold_log)
-    while True:
-        tail = writer.submit(replay)
-        if tail.size == tail.start:
-            return tail
-        writer.submit(lambda connection, tail=tail: fold_index(connection, tail))  # type: ignore[misc]

@@ -4,87 +4,83 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Mapping
-from typing import NamedTuple
+from operator import itemgetter
 
-from trigpoint.wire.statement import Statement, reading_time
+from trigpoint.wire.statement import DOUBTFUL_AFTER_S, Kind, Statement
 
 SERIES_OF_BOARD = 1_000
 """Series of one board that are aggregated; of more, which no honest board has, only the statements tell."""
 
+_OFFSET = itemgetter(0)
 _FULL = 1 << 31
 """Readings in one cell at most, so that a sum of mantissas stays below 2^63."""
 
 
-class Key(NamedTuple):
-    """What a cell is about: a board's number, the hour since 1970, and a series."""
+Key = tuple[int, int, str, str, int]
+"""What a cell is about: a board's number, the hour since 1970, and name, unit and exponent of a series."""
 
-    board: int
-    hour: int
-    name: str
-    unit: str
-    exponent: int
-
-
-class Cell(NamedTuple):
-    """The readings of one series in one hour; see the columns of `hours`. Values are mantissas."""
-
-    readings: int
-    estimated: int
-    doubtful: int
-    sum: int
-    minimum: int
-    maximum: int
-    first: int
-    last: int
-    first_s: int
-    last_s: int
-    first_seq: int
-    last_seq: int
+Cell = tuple[int, int, int, int, int, int, int, int, int, int, int, int]
+"""The readings of one series in one hour: the columns of `hours` from `readings` on."""
 
 
 def cells(board: int, statement: Statement, arrival_ms: int) -> list[tuple[Key, Cell]]:
     """Return what a statement adds, one cell for each series and hour.
+
+    The times of readings are those that `trigpoint.wire.statement.reading_time` gives.
 
     Args:
         board: the board's number.
         statement: one that was accepted.
         arrival_ms: the gateway's clock when it came, milliseconds since 1970.
     """
-    found: dict[Key, Cell] = {}
-    seq = statement.seq
-    for name, unit, mantissa, exponent, t in statement.readings:
-        time_s, source = reading_time(statement.base_time, t, arrival_ms)
-        hour, second = divmod(time_s, 3600)
-        key = Key(board, hour, name, unit, exponent)
-        cell = Cell(
-            1,
-            int(source == "arrival"),
-            int(source == "doubtful"),
-            *(mantissa, mantissa, mantissa, mantissa, mantissa),
-            *(second, second, seq, seq),
+    arrival_s = arrival_ms // 1000
+    relative = statement.base_time is None
+    base = arrival_s if statement.base_time is None else statement.base_time
+    kinds, mantissas, offsets = statement.columns
+    latest = arrival_s + DOUBTFUL_AFTER_S
+    grouped: dict[tuple[int, Kind], list[tuple[int, int]]] = {}
+    if (hour := (base + min(offsets)) // 3600) == (base + max(offsets)) // 3600:
+        hours = [hour] * len(offsets)
+    else:
+        hours = [(base + offset) // 3600 for offset in offsets]
+    for hour_and_kind, pair in zip(zip(hours, kinds, strict=True), zip(offsets, mantissas, strict=True), strict=True):
+        if (group := grouped.get(hour_and_kind)) is None:
+            group = grouped[hour_and_kind] = []
+        group.append(pair)
+    found: list[tuple[Key, Cell]] = []
+    for (hour, kind), pairs in grouped.items():
+        values = [mantissa for _, mantissa in pairs]
+        first_t, first = min(pairs, key=_OFFSET)
+        last_t, last = max(reversed(pairs), key=_OFFSET)
+        doubtful = 0 if relative or base + last_t <= latest else sum(base + t > latest for t, _ in pairs)
+        cell = (
+            *(len(values), len(values) if relative else 0, doubtful),
+            *(sum(values), min(values), max(values), first, last),
+            *(base + first_t - 3600 * hour, base + last_t - 3600 * hour, statement.seq, statement.seq),
         )
-        before = found.get(key)
-        found[key] = cell if before is None else merge(before, cell)
-    return list(found.items())
+        found.append(((board, hour, *kind), cell))
+    return found
 
 
 def merge(before: Cell, more: Cell) -> Cell:
     """Return the cell of the readings of two; those of `more` come later in the log."""
-    first = before if before.first_s <= more.first_s else more
-    last = more if more.last_s >= before.last_s else before
-    return Cell(
-        before.readings + more.readings,
-        before.estimated + more.estimated,
-        before.doubtful + more.doubtful,
-        before.sum + more.sum,
-        min(before.minimum, more.minimum),
-        max(before.maximum, more.maximum),
-        first.first,
-        last.last,
-        first.first_s,
-        last.last_s,
-        min(before.first_seq, more.first_seq),
-        max(before.last_seq, more.last_seq),
+    readings, estimated, doubtful, total, minimum, maximum, first, last, first_s, last_s, first_seq, last_seq = before
+    readings_2, estimated_2, doubtful_2, total_2, minimum_2, maximum_2, first_2, last_2, *rest = more
+    first_s_2, last_s_2, first_seq_2, last_seq_2 = rest
+    is_first, is_last = first_s <= first_s_2, last_s_2 >= last_s
+    return (
+        readings + readings_2,
+        estimated + estimated_2,
+        doubtful + doubtful_2,
+        total + total_2,
+        minimum if minimum < minimum_2 else minimum_2,
+        maximum if maximum > maximum_2 else maximum_2,
+        first if is_first else first_2,
+        last_2 if is_last else last,
+        first_s if is_first else first_s_2,
+        last_s_2 if is_last else last_s,
+        first_seq if first_seq < first_seq_2 else first_seq_2,
+        last_seq if last_seq > last_seq_2 else last_seq_2,
     )
 
 

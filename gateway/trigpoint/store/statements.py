@@ -25,6 +25,7 @@ class BoardRow:
         number: names the board in other rows.
         x: 32 bytes.
         y: 32 bytes.
+        owner: address, 20 bytes.
         active: whether the registry says so.
         next_seq: the seq that the gateway expects, unless the tail has a statement with that or a higher one.
         last_entry: entry of the statement before it, 32 bytes; zeros at 0; None if that one was declared lost.
@@ -33,6 +34,7 @@ class BoardRow:
     number: int
     x: bytes
     y: bytes
+    owner: bytes
     active: bool
     next_seq: int
     last_entry: bytes | None
@@ -107,9 +109,9 @@ def folded(connection: sqlite3.Connection) -> int:
 def board(connection: sqlite3.Connection, kid: bytes) -> BoardRow | None:
     """Return the board's row, or None if the registry has never known it. It may stand further: see `newest`."""
     row = connection.execute(
-        "SELECT number, x, y, active_until IS NULL, next_seq, last_entry FROM boards WHERE kid = ?", (kid,)
+        "SELECT number, x, y, owner, active_until IS NULL, next_seq, last_entry FROM boards WHERE kid = ?", (kid,)
     ).fetchone()
-    return None if row is None else BoardRow(row[0], row[1], row[2], bool(row[3]), row[4], row[5])
+    return None if row is None else BoardRow(row[0], row[1], row[2], row[3], bool(row[4]), row[5], row[6])
 
 
 def newest(connection: sqlite3.Connection, number: int) -> tuple[int, bytes] | None:

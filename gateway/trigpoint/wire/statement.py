@@ -39,8 +39,6 @@ _SIG_STRUCTURE = b"\x84\x6aSignature1"
 class Reading(NamedTuple):
     """One quantity at one time: value = mantissa * 10 ** exponent, in `unit`.
 
-    A tuple rather than a dataclass: a statement holds up to 255, and making them is most of its parsing.
-
     Attributes:
         name: 1 to 64 characters, local to the board.
         unit: SenML unit (RFC 8428 section 12.1).
@@ -54,6 +52,21 @@ class Reading(NamedTuple):
     mantissa: int
     exponent: int
     t: int
+
+
+Kind = tuple[str, str, int]
+"""Name, unit and exponent of a reading."""
+
+
+class Columns(NamedTuple):
+    """The readings of a statement as three rows of the same length: what is measured, mantissas, and times `t`.
+
+    Whoever adds readings up works on these: to make a `Reading` of each would cost as much as all else.
+    """
+
+    kinds: list[Kind]
+    mantissas: list[int]
+    offsets: list[int]
 
 
 @dataclass(frozen=True)
@@ -70,7 +83,7 @@ class Statement:
         prev: entry of the statement before, 32 bytes; zeros at seq 0.
         oldest: lowest seq that the board still holds, at most seq.
         base_time: seconds since 1970, or None if the times are relative.
-        readings: 1 to 255.
+        columns: the 1 to 255 readings, in the form in which they are parsed.
     """
 
     raw: bytes
@@ -82,7 +95,15 @@ class Statement:
     prev: bytes
     oldest: int
     base_time: int | None
-    readings: tuple[Reading, ...]
+    columns: Columns
+
+    @cached_property
+    def readings(self) -> tuple[Reading, ...]:
+        """The readings one by one, in their order."""
+        return tuple(
+            Reading(name, unit, mantissa, exponent, t)
+            for (name, unit, exponent), mantissa, t in zip(*self.columns, strict=True)
+        )
 
     @cached_property
     def entry(self) -> bytes:
@@ -198,35 +219,25 @@ def parse(raw: bytes) -> Statement:
     header = _MATCH_HEADER.match(raw)
     if header is None:
         raise _fault(raw, 0, _HEADER)[1]
+    kid, seq_item, prev, oldest_item, length = header.group("kid", "seq", "prev", "oldest", "length")
     start, end = header.start("protected"), header.start("unprotected")
     if raw[start - 1] != end - start:
         raise WireError("shape", "protected header", "its length is not that of its six entries")
     payload_start = header.end()
-    payload_end = payload_start + _integer(header["length"])
+    payload_end = payload_start + _integer(length)
     if raw[payload_end : payload_end + 2] != b"\x58\x40" or len(raw) != payload_end + 66:
         raise WireError("shape", "signature", "not a byte string of 64 bytes that ends the message")
-    seq, prev, oldest = _integer(header["seq"]), header["prev"], _integer(header["oldest"])
+    seq, oldest = _integer(seq_item), _integer(oldest_item)
     if seq == 0 and prev != NO_PREV:
         raise WireError("shape", "prev", "not zeros at seq 0")
     if oldest > seq:
         raise WireError("shape", "oldest", f"{oldest} is above seq {seq}")
     payload = raw[payload_start:payload_end]
-    base_time, readings = _parse_pack(payload)
-    return Statement(
-        raw=raw,
-        protected=raw[start:end],
-        payload=payload,
-        signature=raw[payload_end + 2 :],
-        kid=header["kid"],
-        seq=seq,
-        prev=prev,
-        oldest=oldest,
-        base_time=base_time,
-        readings=readings,
-    )
+    base_time, columns = _parse_pack(payload)
+    return Statement(raw, raw[start:end], payload, raw[payload_end + 2 :], kid, seq, prev, oldest, base_time, columns)
 
 
-def _parse_pack(pack: bytes) -> tuple[int | None, tuple[Reading, ...]]:
+def _parse_pack(pack: bytes) -> tuple[int | None, Columns]:
     """Read the payload: the base time, if it has one, and the readings."""
     count, position = pack[0] & 0x1F, 1
     if pack[0] == 0x98 and len(pack) > 1 and pack[1] >= 24:
@@ -242,24 +253,29 @@ def _parse_pack(pack: bytes) -> tuple[int | None, tuple[Reading, ...]]:
         *record, base = first.groups(b"")
         base_time = _integer(base)
         records = [record, *_MATCH_ABSOLUTE.findall(pack, first.end())]
-    # findall skips what does not match, so all is records only if their lengths add up.
-    if len(records) != count or sum([len(record[0]) for record in records]) != len(pack) - start:
+    if len(records) != count:
         raise _pack_fault(pack, start, count)
-    readings = []
-    for _, _, kind, mantissa, t in records:
-        name, unit, exponent = _kind(kind)
-        readings.append(Reading(name, unit, _integer(mantissa), exponent, _integer(t) if t else 0))
-    return base_time, tuple(readings)
+    wholes, _, kinds, mantissas, offsets = zip(*records, strict=True)
+    # findall skips what does not match, so all is records only if their lengths add up.
+    if sum(map(len, wholes)) != len(pack) - start:
+        raise _pack_fault(pack, start, count)
+    return base_time, Columns(list(map(_kind, kinds)), list(map(_integer, mantissas)), list(map(_integer, offsets)))
 
 
+@lru_cache(maxsize=16_384)
 def _integer(item: bytes) -> int:
-    """Return the number in an integer's encoding, or in the head of a byte string."""
+    """Return the number in an integer's encoding, or in the head of a byte string; 0 for none.
+
+    What a board measures and when it does so is much the same from one statement to the next, hence the cache.
+    """
+    if not item:
+        return 0
     number = item[0] & 0x1F if len(item) == 1 else int.from_bytes(item[1:], "big")
     return ~number if item[0] & 0x20 else number
 
 
 @lru_cache(maxsize=1_024)
-def _kind(item: bytes) -> tuple[str, str, int]:
+def _kind(item: bytes) -> Kind:
     """Return name, unit and exponent of a record from their encoding; a gateway meets the same few again and again."""
     name, end = _text(item, 1, b"\x01")
     unit, end = _text(item, end + 1, b"\x02")
