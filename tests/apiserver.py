@@ -107,7 +107,7 @@ class Client:
 
     def get(self, path: str, *, headers: dict[str, str] | None = None, **options: object) -> requests.Response:
         given = {"Authorization": f"Bearer {self.token}"} if self.token else {}
-        return requests.get(self.url + path, headers={**given, **(headers or {})}, timeout=20, **options)
+        return requests.get(self.url + path, headers={**given, **(headers or {})}, timeout=60, **options)
 
     def json(self, path: str, **params: object) -> dict:
         response = self.get(path, params=params)
@@ -141,3 +141,10 @@ def api(folder: Path, **settings: object) -> Iterator[Client]:
         server.should_exit = True
         thread.join()
         listener.close()
+
+
+def free_port() -> int:
+    """Return a port that is free now."""
+    with listen("127.0.0.1:0") as listener:
+        port: int = listener.getsockname()[1]
+        return port

@@ -202,13 +202,13 @@ def _beside(served: Served, listener: socket.socket) -> None:
 
     logs.start(served.logging)
     os.setpgrp()  # a Ctrl-C is meant for the gateway, which will tell us
-    with contextlib.suppress(OSError):
-        os.nice(_NICE)
     try:
         server = make_server(served)
     except OperatorError as error:
         _log.error("the API cannot start: %s", error)
         raise SystemExit(1) from None
+    with contextlib.suppress(OSError):
+        os.nice(_NICE)  # only now: callers may be waiting for it to start
     _end_with_parent(lambda: setattr(server, "should_exit", True))
     server.run(sockets=[listener])
 
