@@ -188,7 +188,11 @@ class ChainLoop:
         if not self._checked and not self._try("check", self._check):
             return False
         # Trouble with anchors, such as an empty account, must not keep boards from being enrolled.
-        well = [self._try("registry", self._catch_up), self._try("anchor", self._anchorer.step)]
+        well = [
+            self._try("registry", self._catch_up),
+            self._try("registry check", self._registry.cross_check),
+            self._try("anchor", self._anchorer.step),
+        ]
         return all(well)
 
     def _try(self, what: str, step: Callable[[], None]) -> bool:
