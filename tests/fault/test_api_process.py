@@ -47,7 +47,7 @@ def served(tmp_path):
 
 def children_that_serve(pid):
     """The processes that this one started to serve."""
-    listed = subprocess.check_output(["ps", "--ppid", str(pid), "-o", "pid=", "-o", "args="], text=True)
+    listed = subprocess.check_output(["ps", "-ww", "--ppid", str(pid), "-o", "pid=", "-o", "args="], text=True)
     return [int(line.split()[0]) for line in listed.splitlines() if "spawn_main" in line]
 
 
