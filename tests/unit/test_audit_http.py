@@ -14,9 +14,13 @@ import pytest
 from publishedlog import entries, published
 from samples import TRUST
 from trigpoint.audit.auditor import Auditor
+from trigpoint.audit.follow import Amount, FetchedTiles, head
 from trigpoint.audit.source import ATTEMPTS, FetchError, HttpSource
 from trigpoint.audit.store import Mirror
 from trigpoint.errors import OperatorError
+from trigpoint.log import tree
+from trigpoint.log.merkle import leaf_hash, root_from_inclusion
+from trigpoint.log.verified import VerifiedTiles
 
 BODY = b"b" * 96
 
@@ -295,6 +299,19 @@ def test_a_lie_ends_an_audit_at_once_while_other_answers_drip(tmp_path) -> None:
         assert time.monotonic() - started < 10
     assert not report.passed and "Tile 0 of level 0" in report.checks[3].detail
     assert sorted(tmp_path.rglob("*")) == held
+
+
+def test_a_proof_over_http_takes_few_requests() -> None:
+    """Nothing but a URL and trust.json: the checkpoint, and the tiles that the proof needs, each verified."""
+    logged = entries(70_000)
+    files = published(logged)
+    with serving(lambda to, path, _: to.sendall(whole(files.get(path.removeprefix("/log/"), b"")))) as server:
+        with HttpSource(server.url) as source:
+            newest = head(source, TRUST.log_id, TRUST.log_key)
+            tiles = VerifiedTiles(FetchedTiles(source, newest.size, Amount()), newest.size, newest.root)
+            path = tree.inclusion_proof(tiles, 12_345, newest.size)
+        assert len(server.requests) == 1 + 3 + 2
+    assert root_from_inclusion(leaf_hash(logged[12_345]), 12_345, newest.size, path) == newest.root
 
 
 def test_keep_alive_saves_connections(tmp_path) -> None:
