@@ -59,6 +59,9 @@ COMMANDS = (
     ("receipt",),
     ("receipt", "get"),
     ("receipt", "upgrade"),
+    ("log",),
+    ("log", "audit"),
+    ("log", "export"),
     ("gateway",),
     ("gateway", "init"),
     ("gateway", "run"),
@@ -87,7 +90,7 @@ def test_every_command_explains_itself(trigpoint: Trigpoint, command: tuple[str,
 def test_help_names_the_exit_codes_and_every_command(trigpoint: Trigpoint) -> None:
     done = trigpoint("--help")
     assert "Exit codes" in done.out
-    assert all(name in done.out for name in ("demo", "verify", "receipt", "gateway", "chain", "board"))
+    assert all(name in done.out for name in ("demo", "verify", "receipt", "log", "gateway", "chain", "board"))
 
 
 def test_version(trigpoint: Trigpoint) -> None:
