@@ -30,7 +30,7 @@ _log = logging.getLogger(__name__)
 SOCKET_NAME = "api"
 """The name of the listening socket in a systemd unit (FileDescriptorName=)."""
 
-_NICE = 10
+_NICE = 15
 _BACKLOG = 128
 _CONNECTIONS = 256
 _GRACE_S = 3

@@ -18,7 +18,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from trigpoint_tools.bench import demo, gas, log, series, signing
+from trigpoint_tools.bench import api, demo, gas, log, series, signing
 
 RESULTS = Path("build/bench/results.json")
 
@@ -35,7 +35,9 @@ LIMITS: dict[str, tuple[float, str]] = {
 }
 
 # The least that a figure may be, and what it says.
-LEAST: dict[str, tuple[float, str]] = {}
+LEAST: dict[str, tuple[float, str]] = {
+    "ingest_with_queries_ratio": (0.85, "statements per second while 10 questions a second are asked / without"),
+}
 
 # What a figure without a limit says.
 MEANINGS: dict[str, str] = {
@@ -46,6 +48,8 @@ MEANINGS: dict[str, str] = {
     "proof_verified_ms_10m": "the same, each tile verified by the root first",
     "consistency_ms_10m": "consistency proof from a random size to 10 million leaves, tiles in no cache",
     "public_mb_per_day_100_boards": "public files of 100 boards, a statement a minute each: MB sent to the disk",
+    "queries_per_s": "questions answered meanwhile; 10 are asked",
+    "query_ms_p50": "half of them were answered within so many ms, while ingest took all it could get",
     "series_bytes_per_reading": "database / readings: 10 boards, a year, a reading a minute, 60 in a statement",
     "series_month_ms": "one board, a month, 720 buckets of an hour",
     "series_year_ms": "one board, a year, 365 buckets of a day",
@@ -63,6 +67,7 @@ PARTS: dict[str, Callable[[Callable[[str], None]], Figures]] = {
     "signing": signing.figures,
     "gas": gas.figures,
     "series": series.figures,
+    "api": api.figures,
     "log": log.figures,
     "demo": demo.figures,
 }
