@@ -7,11 +7,15 @@ that wrap the C library need its headers to build.
 from __future__ import annotations
 
 import socket
-from collections.abc import Mapping, MutableMapping
+import time
+from collections.abc import Callable, Mapping, MutableMapping
 from typing import Self
 
 FIRST_FD = 3
 """Sockets are handed over from this descriptor on (SD_LISTEN_FDS_START)."""
+
+_PATIENCE_S = 0.5
+"""How long to wait for a manager whose queue is full."""
 
 
 class Notifier:
@@ -22,11 +26,17 @@ class Notifier:
     Args:
         address: of the manager's datagram socket; a leading `@` stands for the abstract namespace. Empty for none.
         watchdog_s: the manager ends the service when it hears nothing for so long; None if it does not watch.
+        clock: seconds that never go back.
     """
 
-    def __init__(self, address: str = "", watchdog_s: float | None = None) -> None:
+    def __init__(
+        self, address: str = "", watchdog_s: float | None = None, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._address = "\0" + address[1:] if address.startswith("@") else address
         self.watchdog_s = watchdog_s
+        self._clock = clock
+        self._alive_at = float("-inf")
+        self._status = ""
 
     @classmethod
     def of(cls, environment: MutableMapping[str, str], pid: int) -> Self:
@@ -42,12 +52,17 @@ class Notifier:
         self._send("READY=1")
 
     def status(self, text: str) -> None:
-        """Show one line in `systemctl status`."""
-        self._send("STATUS=" + text.replace("\n", " "))
+        """Show one line in `systemctl status`; the same line again is not sent."""
+        if text != self._status:
+            self._status = text
+            self._send("STATUS=" + text.replace("\n", " "))
 
     def alive(self) -> None:
-        """Put off the watchdog by one period."""
-        self._send("WATCHDOG=1")
+        """Put off the watchdog by one period. It may be called often: four messages in a period are sent."""
+        now = self._clock()
+        if self.watchdog_s is not None and now - self._alive_at >= self.watchdog_s / 4:
+            self._alive_at = now
+            self._send("WATCHDOG=1")
 
     def stopping(self) -> None:
         """Say that the service is going down by itself."""
@@ -58,7 +73,7 @@ class Notifier:
             return
         try:
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sender:
-                sender.setblocking(False)
+                sender.settimeout(_PATIENCE_S)
                 sender.sendto(message.encode(), self._address)
         except OSError:
             pass

@@ -66,12 +66,31 @@ def test_without_a_manager_nothing_is_told(environment, watchdog_s):
     assert notifier.watchdog_s == watchdog_s
 
 
-def test_a_manager_that_does_not_listen_is_passed_over(tmp_path):
+def test_a_manager_that_does_not_listen_is_passed_over(tmp_path, monkeypatch):
     Notifier(str(tmp_path / "nobody")).alive()
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as full:
         full.bind(str(tmp_path / "full"))
-        for _ in range(2_000):  # more than its buffer holds: a sender that waits would never come back
-            Notifier(str(tmp_path / "full")).alive()
+        monkeypatch.setattr("trigpoint.systemd._PATIENCE_S", 0.001)
+        for _ in range(600):  # more than its queue holds: a sender that waits would never come back
+            Notifier(str(tmp_path / "full")).ready()
+
+
+def test_the_manager_is_not_told_more_than_it_needs(manager):
+    receiver, address = manager
+    now = [0.0]
+    notifier = Notifier(address, 60, lambda: now[0])
+    heard = []
+    for second in range(100):
+        now[0] = second
+        notifier.alive()
+        notifier.status("all is well")
+        if second % 10 == 0:
+            notifier.ready()
+            while not heard or heard[-1] != b"READY=1":
+                heard.append(receiver.recv(100))
+            heard.pop()
+    assert heard.count(b"STATUS=all is well") == 1
+    assert heard.count(b"WATCHDOG=1") == 7
 
 
 @pytest.mark.parametrize(
