@@ -198,7 +198,7 @@ class _Work:
             self.losses.do(truth.finish, known)
             self.losses.ok(f"{losses:,}, each signed by its board")
         evidence = self.evidence.do(truth.evidence, connection, known)
-        self.evidence.ok(f"{evidence:,} statements that contradict others")
+        self.evidence.ok(f"{evidence or 0:,} statements that contradict others")
         self.anchors.do(anchors.agree, claims, walk.builder.roots)
         self.anchors.ok(f"{len(claims):,}, each of a head of this log")
         if self.scope.chain is None:
@@ -266,14 +266,13 @@ class _Walk:
         work = self._work
         head = self.stored.size if self.stored is not None else 0
         signed_from = 0 if work.scope.signatures else head
+        self._note_stands()
         for row in truth.statements(work.connection, self.known):
-            if row.leaf_index == self.watermark:
-                self._note_stands()
             self._take(row, signed_from)
+            if row.leaf_index == self.watermark - 1:
+                self._note_stands()
             if not row.leaf_index % _PROGRESS_EVERY:
                 work.progress("statements", row.leaf_index, work.size)
-        if self.watermark >= work.size:
-            self._note_stands()
         return True
 
     def _take(self, row: Row, signed_from: int) -> None:
