@@ -172,7 +172,7 @@ class Log(Section):
 
     key_file: FilePath
     """Signs checkpoints and receipts (Ed25519). Lose it and the log cannot go on; leak it and others sign for it."""
-    publish_s: int = Field(default=60, ge=1, le=3600)
+    publish_s: int = Field(default=60, ge=1, le=600)
     """Seconds between two looks at whether the log grew: then its new tiles and a signed checkpoint are written to
     public/. Each time costs an SD card a few writes, however few statements are new."""
 
