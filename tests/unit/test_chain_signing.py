@@ -180,9 +180,10 @@ def test_a_keystore_and_its_passphrase(tmp_path: Path, keystore: bytes, monkeypa
 
     with pytest.raises(OperatorError, match=r"chain\.passphrase_file.*systemd credential chain-passphrase"):
         load_account(path)
-    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
-    (tmp_path / CREDENTIAL).write_text(PASSPHRASE)
-    (tmp_path / CREDENTIAL).chmod(0o400)
+    credentials = tmp_path / "credentials"
+    credentials.mkdir()
+    (credentials / CREDENTIAL).write_text(PASSPHRASE)
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(credentials))
     settings = Chain(rpc_url="http://x", chain_id=1, key_file=path)
     assert load_signer(settings).address == ACCOUNT.address
 

@@ -197,6 +197,20 @@ def decode(raw: bytes) -> tuple[Unsigned, str]:
     Raises:
         ValueError: it is none of these.
     """
+    unsigned, vrs = _taken_apart(raw)
+    try:
+        key = Signature(vrs=vrs).recover_public_key_from_msg_hash(Hash32(keccak(unsigned.payload())))
+    except (BadSignature, ValidationError) as error:
+        raise ValueError("nobody signed it") from error
+    return unsigned, key.to_checksum_address()
+
+
+def unsigned_of(raw: bytes) -> Unsigned:
+    """Return what a transaction says that `sign` made; who signed it is known, and takes long to find out."""
+    return _taken_apart(raw)[0]
+
+
+def _taken_apart(raw: bytes) -> tuple[Unsigned, tuple[int, int, int]]:
     typed = raw[:1] == bytes([_EIP_1559])
     try:
         fields = rlp.decode(raw[1:] if typed else raw)
@@ -211,12 +225,9 @@ def decode(raw: bytes) -> tuple[Unsigned, str]:
         # Encoded again it must be the same: so what was passed over above is empty, and there is no second spelling.
         if unsigned.signed(odd, _uint(r), _uint(s)) != raw or _uint(s) > _HALF_ORDER:
             raise ValueError("not canonical")
-        key = Signature(vrs=(odd, _uint(r), _uint(s))).recover_public_key_from_msg_hash(
-            Hash32(keccak(unsigned.payload()))
-        )
-    except (RLPException, BadSignature, ValidationError, TypeError) as error:
+    except (RLPException, TypeError) as error:
         raise ValueError("not a signed transaction") from error
-    return unsigned, key.to_checksum_address()
+    return unsigned, (odd, _uint(r), _uint(s))
 
 
 def _rlp(fields: list[Any]) -> bytes:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from decimal import Decimal
 from typing import Final
 
-from trigpoint.chain.signing import decode
+from trigpoint.chain.signing import unsigned_of
 from trigpoint.errors import OperatorError
 from trigpoint.store.chain import State, Transaction
 
@@ -44,7 +44,7 @@ def spent(transactions: Iterable[Transaction]) -> int:
             paid[nonce] = transaction.cost
         if transaction.state not in {State.REPLACED, State.ABANDONED}:
             alive.add(nonce)
-        worst[nonce] = max(worst.get(nonce, 0), decode(transaction.raw)[0].worst_cost)
+        worst[nonce] = max(worst.get(nonce, 0), unsigned_of(transaction.raw).worst_cost)
     return sum(paid.get(nonce, cost if nonce in alive else 0) for nonce, cost in worst.items())
 
 

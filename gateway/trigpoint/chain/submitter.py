@@ -13,7 +13,7 @@ from trigpoint.chain.errors import ChainUnavailableError, NodeRefusedError
 from trigpoint.chain.lifecycle import Inclusion, Look, Sighting, decide
 from trigpoint.chain.node import Log, Node, address_bytes
 from trigpoint.chain.pricing import FeeTooHighError, raised, usual_price
-from trigpoint.chain.signing import Signer, Unsigned, decode, sign
+from trigpoint.chain.signing import Signer, Unsigned, sign, unsigned_of
 from trigpoint.chain.spending import SpendingLimitError, check_limit, day_start
 from trigpoint.chain.transactions import (
     OutOfFundsError,
@@ -193,8 +193,7 @@ class Submitter:
         """
         if stuck.raw is None or stuck.sender != self._sender:
             return False
-        unsigned, _ = decode(stuck.raw)
-        higher, why = self._higher(unsigned)
+        higher, why = self._higher(unsigned_of(stuck.raw))
         if higher is None:
             if stuck.note != why:
                 self._store([replace(stuck, note=why)])
@@ -255,7 +254,7 @@ class Submitter:
         took_effect = receipt.succeeded and any(self._is_effect(transaction, log) for log in receipt.logs)
         cost = receipt.cost
         if cost is None:
-            price = 0 if transaction.raw is None else decode(transaction.raw)[0].fee
+            price = 0 if transaction.raw is None else unsigned_of(transaction.raw).fee
             cost = receipt.gas_used * price
         return Inclusion(receipt.block, receipt.block_hash, receipt.gas_used, cost, took_effect)
 
