@@ -13,7 +13,7 @@ from trigpoint_tools.crash.campaign import OFTEN
 from trigpoint_tools.crash.witness import Witness
 
 QUICK = {**OFTEN, "trigpoint.ingest.pipeline._RETRY_MIN_S": 0.05, "trigpoint.ingest.pipeline._RETRY_MAX_S": 0.2}
-REFUSED = re.compile(r"database refuses to write, no acks until it does .*(database or disk is full|disk I/O error)")
+REFUSED = re.compile(r"database refuses, no acks until .*(database or disk is full|disk I/O error)")
 
 
 def wait_until_acks_stop(fleet):

@@ -18,7 +18,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from trigpoint_tools.bench import api, demo, gas, log, series, signing
+from trigpoint_tools.bench import api, crash, demo, gas, log, series, signing
 
 RESULTS = Path("build/bench/results.json")
 
@@ -31,6 +31,8 @@ LIMITS: dict[str, tuple[float, str]] = {
     "verify_statement_gas": (80_000, "gas of inclusion in 2^20 leaves + board signature + registry"),
     "series_day_ms": (50, "one board, one day, 1,440 readings, 60 in a statement, over HTTP"),
     "proof_ms_10m": (5, "inclusion proof, log of 10 million leaves, tiles in no cache"),
+    "kill9_lost": (0, "acked statements that were not there after 200 kills under load"),
+    "kill9_duplicated": (0, "statements that were there twice, likewise"),
     "demo_seconds": (120, "seconds that the whole demo takes, set-up apart"),
 }
 
@@ -48,6 +50,9 @@ MEANINGS: dict[str, str] = {
     "proof_verified_ms_10m": "the same, each tile verified by the root first",
     "consistency_ms_10m": "consistency proof from a random size to 10 million leaves, tiles in no cache",
     "public_mb_per_day_100_boards": "public files of 100 boards, a statement a minute each: MB sent to the disk",
+    "kill9_kills": "SIGKILLs of all processes, of the first, or of a worker, at random moments",
+    "fsck_statements_per_s": "statements of two readings that fsck checks, with log, index, hours, files and chain",
+    "fsck_signatures_per_s": "the same with the boards' signatures, on all cores, their start included",
     "queries_per_s": "questions answered meanwhile; 10 are asked",
     "query_ms_p50": "half of them were answered within so many ms, while ingest took all it could get",
     "series_bytes_per_reading": "database / readings: 10 boards, a year, a reading a minute, 60 in a statement",
@@ -69,6 +74,7 @@ PARTS: dict[str, Callable[[Callable[[str], None]], Figures]] = {
     "series": series.figures,
     "api": api.figures,
     "log": log.figures,
+    "crash": crash.figures,
     "demo": demo.figures,
 }
 

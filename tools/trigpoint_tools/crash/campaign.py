@@ -24,7 +24,7 @@ OFTEN: Changes = {
 }
 """What happens rarely in the field, and often here, so that many kills fall into it."""
 
-_RUN_S = 0.5
+_RUN_S = 0.4
 _LONG_RUN_S = 3.0
 """Long enough for an anchor to be sent, mined and settled."""
 _START_S = 0.3
@@ -104,6 +104,8 @@ def _kill(gateway: Started, fleet: Fleet, dice: random.Random, faults: list[str]
         faults.append(f"it did not start: {_last_line(gateway)}")
         gateway.kill()
         return "not started"
+    if dice.random() < 0.7:
+        fleet.wait_acked(fleet.acked + 1, _RECOVERY_S)  # the workers take statements now
     time.sleep(dice.random() * (_LONG_RUN_S if dice.random() < 0.1 else _RUN_S))
     workers = gateway.workers()
     chance = dice.random()
