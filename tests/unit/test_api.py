@@ -20,6 +20,7 @@ from trigpoint import keyfiles
 from trigpoint.api import exports
 from trigpoint.api import reader as reading
 from trigpoint.api.tokens import Scope, TokenFile
+from trigpoint.errors import OperatorError
 from trigpoint.store import lookup, series, statements
 from trigpoint.store.database import open_database
 from trigpoint.wire import receipt
@@ -343,6 +344,7 @@ def test_other_methods_write_nothing(client):
                                   headers={"Authorization": f"Bearer {client.token}"})  # fmt: skip
         assert (answer.status_code, answer.headers["Allow"]) == (405, "GET")
         assert answer.json()["type"] == "urn:trigpoint:problem:method-not-allowed"
+    assert requests.head(client.url + "/", timeout=5).status_code == 200
     head = requests.head(client.url + "/v1/boards", headers={"Authorization": f"Bearer {client.token}"}, timeout=5)
     assert (head.status_code, head.content) == (200, b"")
     assert head.headers["Content-Length"] == client.get("/v1/boards").headers["Content-Length"]
@@ -420,6 +422,8 @@ def test_cors_is_closed_until_an_origin_is_named(folder, client):
         assert opened.get("/v1/log", headers=asked).headers["Access-Control-Allow-Origin"] == "https://example.org"
         other = opened.get("/v1/log", headers={"Origin": "https://evil.example"})
         assert "Access-Control-Allow-Origin" not in other.headers
+        opened.token = "unknown"
+        assert opened.get("/v1/log", headers=asked).headers["Access-Control-Allow-Origin"] == "https://example.org"
         flight = requests.options(opened.url + "/v1/boards", timeout=5, headers={
             **asked, "Access-Control-Request-Method": "GET", "Access-Control-Request-Headers": "authorization",
         })  # fmt: skip
@@ -512,6 +516,14 @@ def test_the_page_needs_nothing_from_elsewhere(client):
         text = requests.get(client.url + name, timeout=5).text
         assert "//" not in text.replace("http://www.w3.org/2000/svg", ""), name
         assert "innerHTML" not in text and "<script>" not in text and "style=" not in text
+
+
+def test_a_database_of_another_version_is_named(tmp_path):
+    journal = Journal.at(tmp_path / "trigpoint.db")
+    journal.connection.execute("PRAGMA user_version = 1")
+    journal.connection.close()
+    with pytest.raises(OperatorError, match="schema 1"), api(tmp_path):
+        pass
 
 
 def test_the_database_cannot_be_written_by_the_api(folder):

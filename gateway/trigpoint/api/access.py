@@ -71,7 +71,7 @@ class Gate:
         except ProblemError as problem:
             await problem.response()(scope, receive, send_with_headers)
             return
-        if scope["method"] == "HEAD" and scope["path"].startswith("/v1/") and not _STREAMED.match(scope["path"]):
+        if scope["method"] == "HEAD" and not _STREAMED.match(scope["path"]):
             scope = {**scope, "method": "GET"}  # the server, which sees the HEAD, leaves the content out
         try:
             await self._app(scope, receive, send_with_headers)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI
@@ -33,8 +34,9 @@ from trigpoint.api.limits import RateLimit
 from trigpoint.api.reader import Reader
 from trigpoint.api.served import Served
 from trigpoint.api.tokens import Scope, TokenFile
+from trigpoint.errors import OperatorError
 from trigpoint.keyfiles import load_log_key
-from trigpoint.store.database import open_database
+from trigpoint.store.database import newest_schema, open_database
 
 
 def create(served: Served) -> FastAPI:
@@ -46,7 +48,7 @@ def create(served: Served) -> FastAPI:
     settings = served.settings
     public = frozenset(Scope(name) for name in settings.public)
     log_key = load_log_key(served.log_key_file)
-    open_database(served.database, read_only=True).close()
+    _check_schema(served.database)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -83,6 +85,13 @@ def create(served: Served) -> FastAPI:
     ):
         app.include_router(router)
     app.include_router(log.router(served.public), dependencies=[LOG])
+    # What is added later stands further out: nobody gets past the gate uncounted, and a page may read its refusals.
+    app.add_middleware(
+        Gate,
+        tokens=TokenFile(served.tokens),
+        public=public,
+        limit=RateLimit(settings.requests_per_minute, time.monotonic),
+    )
     if settings.cors_origins:
         app.add_middleware(
             CORSMiddleware,
@@ -91,15 +100,18 @@ def create(served: Served) -> FastAPI:
             allow_headers=["Authorization", "If-None-Match", "Last-Event-ID"],
             expose_headers=["ETag", "Retry-After"],
         )
-    # Added last, so that it stands first: nobody gets past it uncounted.
-    app.add_middleware(
-        Gate,
-        tokens=TokenFile(served.tokens),
-        public=public,
-        limit=RateLimit(settings.requests_per_minute, time.monotonic),
-    )
     _describe(app, public)
     return app
+
+
+def _check_schema(database: Path) -> None:
+    with closing(open_database(database, read_only=True)) as connection:
+        (found,) = connection.execute("PRAGMA user_version").fetchone()
+    if found != newest_schema():
+        raise OperatorError(
+            f"{database} has schema {found}, and this Trigpoint reads {newest_schema()}: run its gateway once, or"
+            " install the version that wrote it"
+        )
 
 
 def _describe(app: FastAPI, public: frozenset[Scope]) -> None:

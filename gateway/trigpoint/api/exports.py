@@ -162,10 +162,10 @@ class _Source:
         return [Exported(board, row) for row in page.rows]
 
     def _of_all(self, connection: sqlite3.Connection) -> list[Exported]:
-        kids = {number: kid.hex() for number, kid in queries.kids(connection).items()}
         found = lookup.from_place(connection, self._position, min(_STATEMENTS, self.below - self._position))
+        kids = queries.kids(connection, (stored.board for stored in found))
         rows = [
-            Exported(kids[stored.board], row)
+            Exported(kids[stored.board].hex(), row)
             for stored in found
             for row in series.expand(stored)
             if series.matches(row, self._wanted)

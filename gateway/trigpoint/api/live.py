@@ -130,21 +130,21 @@ async def _events(reader: Reader, arrivals: Arrivals, start: int, board: str | N
         position = start
         while not arrivals.stopping:
             try:
-                position, events = await reader.read(partial(_page, position=position, board=board))
+                position, events, more = await reader.read(partial(_page, position=position, board=board))
             except ProblemError:
                 await asyncio.sleep(POLL_S)
                 continue
             for event in events:
                 yield event
-            if await arrivals.beyond(position, 0 if events else KEEP_ALIVE_S) <= position and not events:
+            if not more and await arrivals.beyond(position, KEEP_ALIVE_S) <= position:
                 # An id without data is no event, but moves what a client comes back with (HTML section 9.2.6).
                 yield b"id: %d\n\n" % (position - 1) if position else b": waiting\n\n"
     finally:
         arrivals.clients -= 1
 
 
-def _page(connection: sqlite3.Connection, position: int, board: str | None) -> tuple[int, list[bytes]]:
-    """Return the events of the statements from `position` on, and the position after the last one looked at."""
+def _page(connection: sqlite3.Connection, position: int, board: str | None) -> tuple[int, list[bytes], bool]:
+    """Return where the next page begins, this one's events, and whether there is already more."""
     number = lookup.number(connection, bytes.fromhex(board)) if board else None
     found = lookup.from_place(connection, position, _PAGE)
     events = [
@@ -152,4 +152,4 @@ def _page(connection: sqlite3.Connection, position: int, board: str | None) -> t
         for stored in found
         if board is None or stored.board == number
     ]
-    return (found[-1].leaf_index + 1 if found else position), events
+    return (found[-1].leaf_index + 1 if found else position), events, len(found) == _PAGE

@@ -10,9 +10,7 @@ from fastapi import Path
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
 from trigpoint.api import cursors
-
-MAX_S = 2**34
-"""Above every time that the wire can say: seconds since 1970."""
+from trigpoint.store.series import MAX_S
 
 _SECONDS = re.compile(r"[0-9]{1,11}")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

@@ -167,7 +167,8 @@ class ApiProcess:
         self._stopping.set()
         self._wake.send(b"\0")
         self._thread.join()
-        self._listener.close()
+        for each in (self._listener, self._wake, self._woken):
+            each.close()
 
     def _run(self) -> None:
         delay_s = _RESTART_MIN_S
@@ -192,7 +193,12 @@ class ApiProcess:
         context = multiprocessing.get_context("spawn")
         while not self._stopping.is_set():
             process = context.Process(target=_beside, args=(self._served, self._listener), name="api", daemon=True)
-            process.start()
+            try:
+                process.start()
+            except OSError as error:  # no memory, say
+                _log.error("the API cannot start error=%r", str(error))
+                self._stopping.wait(_RESTART_MAX_S)
+                continue
             yield process
 
 

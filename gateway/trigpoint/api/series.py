@@ -25,6 +25,9 @@ _YEAR_S = 366 * 24 * HOUR_S
 _SPAN_S = 40 * _YEAR_S
 """Time that one page of buckets covers at most, so that wide buckets do not make it read hours without end."""
 
+_SCAN = 10_000
+"""Statements that one page of readings looks at, so that one with little in it comes soon all the same."""
+
 NAME = r"^[A-Za-z0-9][A-Za-z0-9\-:./_]{0,63}$"
 UNIT = r"^[ -~]{1,16}$"
 
@@ -84,7 +87,7 @@ async def list_readings(
     def work(connection: sqlite3.Connection) -> bytes:
         seq, position = cursors.decode(text, query.cursor, 2) if query.cursor else (-1, -1)
         number = number_of(connection, board)
-        page = series.readings(connection, number, wanted, after=(seq, position), limit=query.limit)
+        page = series.readings(connection, number, wanted, after=(seq, position), limit=query.limit, scan=_SCAN)
         return _json(
             board=board,
             readings=[_reading(row) for row in page.rows],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from itertools import islice
 from typing import Annotated
 
@@ -141,8 +141,8 @@ def _found(found: Stored | None) -> Stored:
     return found
 
 
-def _page(connection: sqlite3.Connection, found: Iterable[Stored], more: str | None) -> bytes:
-    kids = queries.kids(connection)
+def _page(connection: sqlite3.Connection, found: Sequence[Stored], more: str | None) -> bytes:
+    kids = queries.kids(connection, (stored.board for stored in found))
     listed = [_statement(stored, kids[stored.board]) for stored in found]
     return models.StatementsPage(statements=listed, next=more).model_dump_json().encode()
 

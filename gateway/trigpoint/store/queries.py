@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -145,9 +146,12 @@ def standings(connection: sqlite3.Connection, after: int, limit: int) -> list[St
     return found
 
 
-def kids(connection: sqlite3.Connection) -> dict[int, bytes]:
-    """Return the ids of all boards by their numbers."""
-    return dict(connection.execute("SELECT number, kid FROM boards"))
+def kids(connection: sqlite3.Connection, numbers: Iterable[int]) -> dict[int, bytes]:
+    """Return the ids of the boards with these numbers."""
+    found: dict[int, bytes] = {}
+    for number in set(numbers):
+        (found[number],) = connection.execute("SELECT kid FROM boards WHERE number = ?", (number,)).fetchone()
+    return found
 
 
 def lost(connection: sqlite3.Connection, kid: bytes, limit: int) -> list[tuple[int, int]]:

@@ -18,6 +18,9 @@ from trigpoint.wire import statement
 from trigpoint.wire.statement import reading_time
 
 HOUR_S = 3600
+MAX_S = 2**34
+"""Above every time that the wire can say: seconds since 1970."""
+
 SCAN_MAX = 100_000
 """Statements that one answer may have looked at."""
 
@@ -281,7 +284,8 @@ def _candidates(connection: sqlite3.Connection, board: int, wanted: Wanted, firs
 
     A seq in the tail is above all folded ones of its board, so the order of seqs holds.
     """
-    if not _aggregated(connection, board):
+    everything = wanted.name is None and wanted.unit is None and wanted.from_s <= 0 and wanted.to_s >= MAX_S
+    if everything or not _aggregated(connection, board):
         yield from lookup.of_board(connection, board, first, _LAST_SEQ)
         return
     spans = connection.execute(
@@ -289,7 +293,7 @@ def _candidates(connection: sqlite3.Connection, board: int, wanted: Wanted, firs
         " AND series IN (SELECT id FROM series WHERE board = ? AND coalesce(name = ?, 1) AND coalesce(unit = ?, 1))"
         " ORDER BY first_seq",
         (board, *_hours_of(wanted), first, board, wanted.name, wanted.unit),
-    ).fetchall()
+    )
     for low, high in _merged(spans):
         yield from lookup.folded_of_board(connection, board, max(low, first), high)
     yield from lookup.tail_of_board(connection, board, first, _LAST_SEQ)
