@@ -155,11 +155,12 @@ class Restore:
                         f"is none, `--new-log` begins a new log with what this one holds ({_OLD_BACKUP})"
                     )
 
-    def replace(self, *, new_log: bool = False) -> list[Path]:
+    def replace(self, *, new_log: bool = False, chain_asked: bool = True) -> list[Path]:
         """Put the checked copy in place. What was there before is kept under other names, which are returned.
 
         Args:
             new_log: begin a new log, under a new key, with the statements of the backup.
+            chain_asked: whether `compare` could ask the chain. If not, the gateway takes no statement until it has.
 
         Raises:
             OperatorError: the disk refused.
@@ -168,6 +169,8 @@ class Restore:
         with _told(database):
             if new_log:
                 kept += self._begin_anew()
+            elif not chain_asked:
+                self._forget_chain()
             if database.exists():
                 kept += _set_aside(database)
             _sync(self._copy)
@@ -217,6 +220,11 @@ class Restore:
         except (OSError, UnicodeDecodeError, checkpoint.CheckpointError):
             return None
         return Head(str(path), signed.size, signed.root)
+
+    def _forget_chain(self) -> None:
+        """Let the copy look as if it had never seen the chain: such a gateway does not start without it."""
+        with closing(open_database(self._copy)) as connection:
+            connection.execute("DELETE FROM registry_cursor")
 
     def _begin_anew(self) -> list[Path]:
         """Let the copy belong to no log yet, and set key and public files of the old one aside."""

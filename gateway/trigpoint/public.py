@@ -107,7 +107,8 @@ class PublicFiles:
         if published.size > head.size or published.root != tree.root(reader, published.size):
             raise OperatorError(
                 f"the database has {head.size} leaves and does not extend {self._checkpoint} of {published.size}, "
-                "which others may have seen: it was restored from an old backup; restore a newer one"
+                "which others may have seen: it was restored from an old backup; restore a newer one "
+                "(docs/operating.md, 'An old backup')"
             )
         return published.size
 

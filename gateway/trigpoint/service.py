@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import os
 import signal
 import threading
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from pathlib import Path
+from contextlib import ExitStack
 
 from trigpoint import keyfiles, logs, metrics
 from trigpoint.api import process as api
@@ -24,6 +21,7 @@ from trigpoint.ingest.mqtt import Session
 from trigpoint.ingest.pace import Pace
 from trigpoint.ingest.pipeline import Ingest, Limits
 from trigpoint.ingest.tally import Statistics
+from trigpoint.lock import only_one
 from trigpoint.public import PublicFiles, Publisher
 from trigpoint.store import queries, statements
 from trigpoint.store.database import open_database
@@ -74,7 +72,7 @@ def moves(before: Statistics, now: Statistics) -> bool:
     A database that refuses to write holds it up too, but that no restart would mend.
     """
     done = sum(now.by_reason.values()) > sum(before.by_reason.values())
-    return now.queued == 0 or done or now.refusing_since is not None
+    return now.queued + now.checking == 0 or done or now.refusing_since is not None
 
 
 def _tell(notifier: Notifier, parts: Watchdog, ingest: Statistics) -> None:
@@ -112,7 +110,7 @@ def _start(config: Config, watch: _Watch, stack: ExitStack) -> tuple[Publisher, 
     log_key = keyfiles.load_log_key(config.log.key_file)
     link_key = keyfiles.load_link_key(config.link.key_file)
 
-    stack.enter_context(_only_one(config.data))
+    stack.enter_context(only_one(config.data))
     writer = stack.enter_context(Writer(config.database))
     reader = open_database(config.database, read_only=True)
     stack.callback(reader.close)
@@ -182,26 +180,6 @@ def _serve_metrics(config: Config, sources: metrics.Sources, funds: Funds, stack
     stack.callback(thread.join)
     stack.callback(server.shutdown)
     _ready("metrics", f"http://{config.metrics.listen}/metrics")
-
-
-@contextmanager
-def _only_one(data: Path) -> Iterator[None]:
-    """Hold the data directory for this process alone; the system lets go of it however the process ends.
-
-    Raises:
-        OperatorError: another gateway holds it, or it cannot be made.
-    """
-    try:
-        data.mkdir(parents=True, exist_ok=True)
-        lock = (data / "lock").open("wb")
-    except OSError as error:
-        raise OperatorError(f"cannot write to the data directory {data}: {error.strerror}; check its owner") from error
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise OperatorError(f"another gateway runs on {data}: stop it first") from None
-        yield
 
 
 def _ready(part: str, detail: str) -> None:

@@ -10,6 +10,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from brokers import free_port
 from trigpoint import keyfiles, receipts
 from trigpoint.backup import back_up
 from trigpoint.cli import app
@@ -95,6 +96,19 @@ def test_an_old_backup_never_forks_the_log_and_a_new_log_goes_on_from_it(_site, 
         code, said = command("restore", _site.directory, drill.old)
         assert code == 1 and "with 210 (on chain 31337)" in said
         assert not list(config.data.glob("trigpoint.db*"))
+
+        # With no node to ask either, it goes in place; but the gateway does not start before it has asked one.
+        settings = _site.directory / "gateway.toml"
+        online = settings.read_text()
+        settings.write_text(online.replace(_site.chain.url, f"http://127.0.0.1:{free_port()}"))
+        code, said = command("restore", _site.directory, drill.old)
+        assert code == 0 and "will not start before it has compared itself with the chain" in said
+        gateway = _site.start(changes=OFTEN)
+        assert gateway.wait_end() == 1 and "ready: broker" not in gateway.output
+        settings.write_text(online)
+        gateway = _site.start(changes=OFTEN)
+        assert gateway.wait_end() == 1 and "error: the log on the chain (210 leaves)" in gateway.output
+        remove_database(config)
 
         # Whoever copies the file by hand is stopped by the gateway itself.
         shutil.copy(drill.old, config.database)

@@ -65,6 +65,7 @@ class _Local:
     final: Transaction | None
     attempts: Attempts
     root_there: bytes | None
+    highest_nonce: int | None
 
 
 @dataclass(frozen=True)
@@ -183,12 +184,15 @@ class Anchorer:
             return
         local = self._local(there.head)
         standing = self._standing(there.head, local)
-        if self._put_back(there) or (standing is Standing.FOREIGN and self._adopt(there.head)):
-            return
-        if standing is Standing.LOST:
-            # What took its place is not ours to send again; another gateway's, and it is given up for good.
-            return
-        self._anchor(there.head, local)
+        freed = local.highest_nonce is not None and there.next_nonce <= local.highest_nonce
+        if standing is Standing.LOST or freed:
+            if not self._put_back(there) and freed:
+                raise ChainUnavailableError(
+                    f"the node at {self._node.place} says that nonce {there.next_nonce} of the account "
+                    f"{checksum(self._sender)} is free, and it was used: waiting until it catches up"
+                )
+        elif standing is Standing.KNOWN or not self._adopt(there.head):
+            self._anchor(there.head, local)
 
     def _there(self) -> _There:
         """Look at the log and the account at the newest block."""
@@ -228,6 +232,7 @@ class Anchorer:
                 store.newest_final(connection, self._chain_id, self._contract),
                 attempts,
                 tree.root(log.StoredTiles(connection), head.size) if known else None,
+                store.highest_nonce(connection, self._chain_id, self._sender),
             )
 
         return self._writer.submit(read)
@@ -246,7 +251,7 @@ class Anchorer:
             raise ForkSuspectedError(f"the node at {self._node.place} says that {found}: asking again")
         raise LogForkError(
             f"{found}: an old backup was restored, or another gateway uses these keys. Nothing is anchored; stop this "
-            "gateway and bring back the newest database"
+            "gateway and bring back the newest database (docs/operating.md, 'An old backup')"
         )
 
     def _open(self) -> None:

@@ -89,7 +89,7 @@ def restore(
                 work.prepare(progress)
             asked = _Chain(config)
             work.compare(asked.seen, new_log=new_log)
-            kept = work.replace(new_log=new_log)
+            kept = work.replace(new_log=new_log, chain_asked=asked.answer == "asked")
         finally:
             work.forget()
         with closing(open_database(config.database, read_only=True)) as connection:
@@ -103,7 +103,7 @@ def restore(
         typer.echo(f"Kept what was there as {path}")
     if asked.answer == "not asked" and not new_log:
         typer.echo(
-            "The chain was not asked, for no node answers. The gateway compares with it before it anchors again."
+            "No node of the chain answers. The gateway will not start before it has compared itself with the chain."
         )
     if new_log:
         typer.echo(

@@ -48,6 +48,8 @@ class Witness:
         """Compare the disk with the boards' word. Call it while no gateway runs."""
         acked = {kid: board.acked for kid, board in self._boards.items()}
         with closing(sqlite3.connect(self._config.database)) as connection:
+            if not self._size and not connection.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchone():
+                return  # killed before it had made its first table
             heads = self._heads(connection)
             self._read(connection, heads)
         self.lost += sum(max(0, acked[kid] + 1 - count) for kid, count in self.stored.items())
