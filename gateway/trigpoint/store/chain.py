@@ -166,17 +166,21 @@ def live(connection: sqlite3.Connection, chain_id: int) -> list[list[Transaction
     Exactly one of the variants is live; the others are replaced.
     """
     rows = connection.execute(
-        f"SELECT {_COLUMNS} FROM transactions AS variant WHERE chain_id = ? AND ({_LIVE} OR (state = 'replaced'"  # noqa: S608
-        " AND EXISTS (SELECT 1 FROM transactions AS sibling WHERE sibling.chain_id = variant.chain_id"
-        f" AND sibling.sender = variant.sender AND sibling.nonce = variant.nonce AND sibling.{_LIVE})))"
-        " ORDER BY coalesce(nonce, -1), id",
+        f"SELECT {_COLUMNS} FROM transactions WHERE {_LIVE} AND chain_id = ? ORDER BY coalesce(nonce, -1), id",  # noqa: S608
         (chain_id,),
+    ).fetchall()
+    return [_variants(connection, _transaction(row)) for row in rows]
+
+
+def _variants(connection: sqlite3.Connection, pursued: Transaction) -> list[Transaction]:
+    if pursued.nonce is None:
+        return [pursued]
+    rows = connection.execute(
+        f"SELECT {_COLUMNS} FROM transactions WHERE chain_id = ? AND sender = ? AND nonce = ? ORDER BY id",  # noqa: S608
+        (pursued.chain_id, pursued.sender, pursued.nonce),
     )
-    groups: dict[object, list[Transaction]] = {}
-    for row in rows:
-        found = _transaction(row)
-        groups.setdefault(found.hash if found.nonce is None else (found.sender, found.nonce), []).append(found)
-    return list(groups.values())
+    # One that is given up stays so while another is pursued.
+    return [found for found in map(_transaction, rows) if found.state is not State.ABANDONED]
 
 
 def highest_nonce(connection: sqlite3.Connection, chain_id: int, sender: bytes) -> int | None:
@@ -246,10 +250,10 @@ def put_back(
 
 
 def newest_block(connection: sqlite3.Connection, chain_id: int, contract: bytes) -> int | None:
-    """Return the newest block in which something was seen to settle; None before the first."""
+    """Return the newest block in which one of the newest transactions was seen to settle; None before the first."""
     (block,) = connection.execute(
-        "SELECT max(max(coalesce(block, 0), coalesce(passed_at, 0))) FROM transactions"
-        " WHERE chain_id = ? AND contract = ? AND state IN ('final', 'abandoned')",
+        "SELECT max(max(coalesce(block, 0), coalesce(passed_at, 0))) FROM (SELECT block, passed_at FROM transactions"
+        " WHERE chain_id = ? AND contract = ? AND state IN ('final', 'abandoned') ORDER BY id DESC LIMIT 16)",
         (chain_id, contract),
     ).fetchone()
     return None if block is None else int(block)
@@ -259,7 +263,9 @@ def newest_final(connection: sqlite3.Connection, chain_id: int, contract: bytes)
     """Return the newest final anchor in this contract."""
     row = connection.execute(
         f"SELECT {_COLUMNS} FROM transactions WHERE chain_id = ? AND contract = ?"  # noqa: S608
-        " AND purpose = 'anchor' AND state = 'final' ORDER BY size DESC LIMIT 1",
+        # What is said twice lets SQLite find it by the index one_anchor_of_a_size.
+        " AND purpose = 'anchor' AND state NOT IN ('replaced', 'abandoned') AND state = 'final'"
+        " ORDER BY size DESC LIMIT 1",
         (chain_id, contract),
     ).fetchone()
     return _transaction(row) if row else None
@@ -275,8 +281,8 @@ def attempts(connection: sqlite3.Connection, chain_id: int, contract: bytes) -> 
     ).fetchone()
     (failures,) = connection.execute(
         "SELECT count(*) FROM transactions WHERE chain_id = ? AND contract = ? AND purpose = 'anchor'"
-        " AND state = 'abandoned' AND id > (SELECT coalesce(max(id), 0) FROM transactions"
-        " WHERE chain_id = ? AND contract = ? AND purpose = 'anchor' AND state = 'final')",
+        " AND state = 'abandoned' AND id > coalesce((SELECT id FROM transactions"
+        " WHERE chain_id = ? AND contract = ? AND purpose = 'anchor' AND state = 'final' ORDER BY id DESC LIMIT 1), 0)",
         of_contract * 2,
     ).fetchone()
     return Attempts(newest[0] if newest else None, failures)
@@ -307,8 +313,9 @@ def first_final_anchor(connection: sqlite3.Connection, leaf_index: int) -> Ancho
 def first_mined_anchor(connection: sqlite3.Connection, leaf_index: int) -> Anchor | None:
     """Return the first anchor that covers a leaf and is in a block, but not final yet; None if there is none."""
     row = connection.execute(
-        "SELECT chain_id, contract, size, root, hash, block FROM transactions"
-        " WHERE purpose = 'anchor' AND state = 'mined' AND size > ? ORDER BY size LIMIT 1",
+        # What is said twice lets SQLite find it by the index `live`.
+        f"SELECT chain_id, contract, size, root, hash, block FROM transactions WHERE {_LIVE}"  # noqa: S608
+        " AND purpose = 'anchor' AND state = 'mined' AND size > ? ORDER BY size LIMIT 1",
         (leaf_index,),
     ).fetchone()
     return Anchor(*row) if row else None

@@ -44,7 +44,10 @@ CREATE UNIQUE INDEX one_anchor_of_a_size ON transactions (chain_id, contract, si
 WHERE purpose = 'anchor' AND state NOT IN ('replaced', 'abandoned');
 CREATE UNIQUE INDEX one_opening ON transactions (chain_id, contract)
 WHERE purpose = 'open' AND state NOT IN ('replaced', 'abandoned');
--- Of the variants of a nonce one is pursued at a time, and it finds its siblings by this.
+-- Of the variants of a nonce one is pursued at a time.
 CREATE UNIQUE INDEX one_variant_of_a_nonce ON transactions (chain_id, sender, nonce)
 WHERE nonce IS NOT NULL AND state NOT IN ('replaced', 'abandoned');
+-- The variants of a nonce, and the highest nonce of an account.
 CREATE INDEX siblings ON transactions (chain_id, sender, nonce);
+-- The few that are on their way, among all that ever were.
+CREATE INDEX live ON transactions (chain_id, size) WHERE state IN ('prepared', 'sent', 'mined', 'reorganised');
