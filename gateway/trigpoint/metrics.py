@@ -93,6 +93,8 @@ class _Live(Collector):
         yield messages
         yield _gauge("trigpoint_queue_messages", "Messages that wait to be looked at.", done.queued)
         yield _gauge("trigpoint_queue_capacity_messages", "Most that may wait; then the broker has to.", done.capacity)
+        yield _gauge("trigpoint_checking_messages", "Messages taken up and not committed yet.", done.checking)
+        yield _gauge("trigpoint_workers", "Processes that check signatures beside the main one.", done.workers)
         yield CounterMetricFamily("trigpoint_commits", "Commits of statements to the disk.", value=done.commits)
         yield CounterMetricFamily("trigpoint_commit_seconds", "Seconds that commits took.", value=done.commit_s)
         yield _gauge("trigpoint_statements_per_second", "Statements accepted, over the last seconds.", done.per_s)

@@ -17,7 +17,7 @@ import pytest
 from brokers import free_port
 from test_service import make
 from trigpoint import config, service
-from trigpoint.ingest.pipeline import Statistics
+from trigpoint.ingest.tally import Statistics
 
 ROOT = Path(__file__).parents[2]
 UNITS = ROOT / "packaging/systemd"
@@ -206,6 +206,7 @@ class TestIngestMoves:
 
     def test_work_that_only_waits_is_not(self):
         assert not service.moves(self.statistics(queued=9), self.statistics(queued=9))
+        assert not service.moves(self.statistics(checking=9), self.statistics(checking=9))
 
     def test_a_disk_that_refuses_is_no_reason_to_start_again(self):
         assert service.moves(self.statistics(queued=9), self.statistics(queued=9, refusing_since=1.0))
