@@ -249,7 +249,23 @@ def test_closing_ends_what_is_under_way() -> None:
 
 @pytest.mark.parametrize(
     "url",
-    ["", "log", "ftp://x/", "http://", "https:///x", "http://x/?a", "http://x/#a", "http://u:p@x/", "http://u@x/"],
+    [
+        "",
+        "log",
+        "http://[",
+        "http://x:99999/",
+        "http://x:0/",
+        "http://x/a b",
+        "http://é/",
+        "http://x/\n",
+        "ftp://x/",
+        "http://",
+        "https:///x",
+        "http://x/?a",
+        "http://x/#a",
+        "http://u:p@x/",
+        "http://u@x/",
+    ],
 )
 def test_other_addresses(url: str) -> None:
     with pytest.raises(OperatorError) as raised:

@@ -109,14 +109,7 @@ class HttpSource:
         parallel: int = 16,
         sleep: Callable[[float], Coroutine[Any, Any, None]] = asyncio.sleep,
     ) -> None:
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
-            raise OperatorError(f"{url!r} is not the address of a log; write it as https://HOST/PATH")
-        if parts.username is not None or parts.password is not None:
-            raise OperatorError(
-                "a log's address holds no password: what is in it can be seen by all users of a machine"
-            )
-        self.place = url.rstrip("/")
+        self.place = _checked(url)
         self._deadline = time.monotonic() + deadline_s
         self._response_s = response_s
         self._parallel = parallel
@@ -226,6 +219,19 @@ class HttpSource:
         await self._cancel()
         if self._session is not None:
             await self._session.close()
+
+
+def _checked(url: str) -> str:
+    try:
+        parts = urlsplit(url)
+        fits = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:
+        fits = False
+    if not fits or not url.isascii() or not url.isprintable() or set(url) & set(" ?#"):
+        raise OperatorError("that is not the address of a log; write it as https://HOST/PATH")
+    if "@" in parts.netloc:
+        raise OperatorError("a log's address holds no password: what is in it can be seen by all users of a machine")
+    return url.rstrip("/")
 
 
 class _PassingError(Exception):
