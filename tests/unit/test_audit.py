@@ -334,10 +334,13 @@ def test_whom_to_trust(tmp_path: Path) -> None:
 
 def test_two_audits_do_not_share_a_mirror(tmp_path: Path) -> None:
     mirror = Mirror(tmp_path)
-    with mirror.locked(), pytest.raises(OperatorError, match="another audit"), Mirror(tmp_path).locked():
-        pass
+    with mirror.locked(), pytest.raises(OperatorError, match="another command"), Mirror(tmp_path).locked():
+        pytest.fail("two at once")
     with mirror.locked():
-        pass
+        assert not (tmp_path / "checkpoint").exists()
+    lay(tmp_path / "public", published(LOG, 10))
+    with mirror.locked(), pytest.raises(OperatorError, match="another command"):
+        export(tmp_path / "public", tmp_path, lambda done, total: None)
 
 
 def test_a_mirror_without_room_is_told_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -56,18 +56,19 @@ def export(public: Path, directory: Path, progress: Callable[[int, int], None]) 
         raise OperatorError(f"there is no trust.json in {public}: start the gateway, which writes it")
     store, amount = TileStore(directory), Amount()
     try:
-        newest = head(source, trust.log_id, trust.log_key)
-        store.keep_trust(trust)
-        there = store.head(trust)
-        start = 0 if there is None else there.size
-        tiles = VerifiedTiles(FetchedTiles(source, newest.size, amount), newest.size, newest.root)
-        if there is not None and (there.size > newest.size or fork.find(tiles, there, newest) is not None):
-            raise OperatorError(f"{directory} has leaves that the gateway has not: was an old backup restored?")
-        total = newest.size - start
-        progress(0, total)
-        follow(source, tiles, store, start, amount=amount, progress=lambda done: progress(done, total))
-        if there is None or there.text != newest.text:
-            store.finish(newest, start)
+        with store.locked():
+            newest = head(source, trust.log_id, trust.log_key)
+            store.keep_trust(trust)
+            there = store.head(trust)
+            start = 0 if there is None else there.size
+            tiles = VerifiedTiles(FetchedTiles(source, newest.size, amount), newest.size, newest.root)
+            if there is not None and (there.size > newest.size or fork.find(tiles, there, newest) is not None):
+                raise OperatorError(f"{directory} has leaves that the gateway has not: was an old backup restored?")
+            total = newest.size - start
+            progress(0, total)
+            follow(source, tiles, store, start, amount=amount, progress=lambda done: progress(done, total))
+            if there is None or there.text != newest.text:
+                store.finish(newest, start)
     except (ProofError, CheckpointError) as error:
         raise OperatorError(
             f"the public files are damaged: {error}; move {public} away, and the gateway writes it anew"

@@ -49,6 +49,23 @@ class TileStore:
         except OSError as error:
             raise OperatorError(f"cannot write to {directory}: {error.strerror}; check its owner and space") from error
 
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep the directory for this process alone; the system lets go of it however the process ends.
+
+        Raises:
+            OperatorError: another process has it.
+        """
+        descriptor = os.open(self.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise OperatorError(f"another command writes to {self.directory}: let it end first") from None
+            yield
+        finally:
+            os.close(descriptor)
+
     def read(self, path: str) -> bytes | None:
         """Return a file, or None if there is none; at most a little more than the largest that a log has."""
         try:
@@ -140,20 +157,6 @@ class Mirror(TileStore):
 
     _FOLDER = "audit"
     _SEEN = "audit/newest-checkpoint"
-
-    @contextmanager
-    def locked(self) -> Iterator[None]:
-        """Keep the directory for this process alone.
-
-        Raises:
-            OperatorError: another audit is using it.
-        """
-        with (self.directory / "audit/lock").open("wb") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise OperatorError(f"another audit uses {self.directory}: let it end first") from None
-            yield
 
     def seen(self, trust: Trust) -> Checkpoint | None:
         """Return the newest checkpoint ever seen, whether or not all its files are here.
