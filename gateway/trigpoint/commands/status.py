@@ -173,13 +173,13 @@ def _anchors(now: Status) -> Table:
     table.add_column("leaves", justify="right", no_wrap=True)
     table.add_column("state", no_wrap=True)
     table.add_column("block", justify="right", no_wrap=True)
-    table.add_column("transaction", overflow="ellipsis", no_wrap=True)
+    table.add_column("transaction", no_wrap=True)
     table.add_column("prepared", justify="right", no_wrap=True)
     for anchor in now.anchors[:_ANCHORS_SHOWN]:
         state = f"[{_STATE_STYLES.get(anchor.state, 'white')}]{anchor.state}[/]"
         block = "" if anchor.block is None else f"{anchor.block:,}"
         prepared = f"{duration(max(0, now.now_ms - anchor.prepared_ms) / 1000)} ago"
-        table.add_row(f"{anchor.size:,}", state, block, "0x" + anchor.transaction.hex(), prepared)
+        table.add_row(f"{anchor.size:,}", state, block, f"0x{anchor.transaction.hex()[:16]}…", prepared)
     return table
 
 
