@@ -62,7 +62,7 @@ def issue(
     """Return the receipt file of a stored statement, and how far its proof has come.
 
     It proves inclusion in the newest head that is final on the chain, if that covers the statement, and names the
-    anchor. Otherwise it proves inclusion in the log's newest head, under the log's signature alone.
+    anchor. Otherwise it proves inclusion in the log's newest folded head that has it, under the log's signature alone.
 
     A board that is no longer active was not so when the newest heads were anchored, and a verifier asks for that time
     (protocol section 11). So what it stated is proved by the first final head that covers it.
@@ -94,9 +94,11 @@ def issue(
         if anchor is not None and anchor.size <= leaf_index:
             anchor = None
         mined = None if anchor is not None else first_mined_anchor(connection, leaf_index)
-        (size, root), tiles = log.current(connection)
-        if anchor is not None:
-            size, root = anchor.size, anchor.root
+        newest = log.head(connection)
+        tiles: tree.TileReader = log.StoredTiles(connection)
+        if max(leaf_index + 1, anchor.size if anchor is not None else 0) > newest.size:
+            newest, tiles = log.current(connection)  # dearer: it hashes all that is not folded yet
+        size, root = (anchor.size, anchor.root) if anchor is not None else newest
         path = tree.inclusion_proof(tiles, leaf_index, size)
     finally:
         connection.execute("COMMIT")
