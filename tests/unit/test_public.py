@@ -157,9 +157,10 @@ def test_no_checkpoint_before_its_tiles_are_on_the_disk(tmp_path, monkeypatch, f
     grown(tmp_path, connection, first, then)
     monkeypatch.setattr(files, "os", disk)
     published = open_files(tmp_path, connection)
+    before = set(tmp_path.rglob("*/"))
     while not published.publish():
         pass
-    opened, clean, owed, renamed = {}, set(), set(), []
+    opened, clean, owed, renamed, synced = {}, set(), set(), [], set()
     for call in disk.calls:
         match call:
             case ("open", path, descriptor):
@@ -169,6 +170,7 @@ def test_no_checkpoint_before_its_tiles_are_on_the_disk(tmp_path, monkeypatch, f
                 clean.discard(opened[descriptor])
             case ("fsync", descriptor):
                 clean.add(opened[descriptor])
+                synced.add(opened[descriptor])
                 owed.discard(opened[descriptor])
             case ("replace", source, path):
                 assert str(source) in clean
@@ -178,6 +180,8 @@ def test_no_checkpoint_before_its_tiles_are_on_the_disk(tmp_path, monkeypatch, f
                     owed.add(str(path.parent))
                 renamed.append(str(path.relative_to(tmp_path)))
     assert audit(tmp_path) == first + then
+    made = [path for path in tmp_path.rglob("*") if path.is_dir() and path not in before]
+    assert (first > 0 or made) and {str(path.parent) for path in made} <= synced
     written = [path for path in renamed if path != "checkpoint"]
     assert len(written) == len(set(written))
     assert all(tiles.parse_path(path) for path in written)
