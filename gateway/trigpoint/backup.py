@@ -82,10 +82,7 @@ def back_up(database: Path, target: Path, progress: Progress = lambda *_: None) 
             )
             copy.execute("PRAGMA journal_mode = DELETE")  # one file, not three
         _sync(unfinished)
-        try:
-            target.hardlink_to(unfinished)  # unlike a rename, it never replaces
-        except FileExistsError:
-            raise OperatorError(f"{target} is there already: name a new file") from None
+        _name(unfinished, target)
         _sync(target.parent)
     return held
 
@@ -262,13 +259,28 @@ def _set_aside(database: Path) -> list[Path]:
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         connection.execute("PRAGMA journal_mode = DELETE")
     aside = _free(database.with_name(database.name + ".before-restore"))
-    aside.hardlink_to(database)
+    try:
+        aside.hardlink_to(database)
+    except OSError:  # no links on this file system; for a moment there is no database, which a new restore mends
+        database.rename(aside)
     kept = [aside]
     for old, new in zip(_files_of(database)[1:], _files_of(aside)[1:], strict=True):
         if old.exists():
             old.rename(new)
             kept.append(new)
     return kept
+
+
+def _name(file: Path, target: Path) -> None:
+    """Give a file its name, and never replace another one."""
+    try:
+        target.hardlink_to(file)
+    except FileExistsError:
+        raise OperatorError(f"{target} is there already: name a new file") from None
+    except OSError:  # a USB stick's file system may know no links; then a file that comes this very moment is lost
+        if target.exists():
+            raise OperatorError(f"{target} is there already: name a new file") from None
+        file.rename(target)
 
 
 def _files_of(database: Path) -> list[Path]:

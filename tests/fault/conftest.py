@@ -33,7 +33,9 @@ def small_disk(tmp_path: Path) -> Iterator[Callable[..., Path]]:
         directory = directory or tmp_path / f"disk-{len(mounted)}"
         directory.mkdir(parents=True, exist_ok=True)
         made = subprocess.run(
-            ["mount", "-t", "tmpfs", "-o", f"size={kilobytes}k", "tmpfs", str(directory)], capture_output=True, text=True
+            ["mount", "-t", "tmpfs", "-o", f"size={kilobytes}k", "tmpfs", str(directory)],
+            capture_output=True,
+            text=True,
         )
         if made.returncode:
             pytest.skip(f"a small file system cannot be mounted here: {made.stderr.strip()}")

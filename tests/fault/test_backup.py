@@ -79,6 +79,7 @@ def test_an_old_backup_never_forks_the_log_and_a_new_log_goes_on_from_it(_site, 
         code, said = command("backup", _site.directory, drill.old, "--json")
         assert (code, json.loads(said)["statements"]) == (0, 120)
         assert {Path(path).name for path in json.loads(said)["not_in_it"]} == {"log.pem", "link.pem", "chain.key"}
+        assert command("fsck", _site.directory, "--backup", drill.old, "--chain", "--signatures")[0] == 0
         drill.run(30)
 
         # The database in place is newer, and stays.
@@ -198,6 +199,7 @@ def test_what_backup_and_restore_refuse(_site, tmp_path):
     good = tmp_path / "good.db"
     assert command("backup", _site.directory, good)[0] == 0
     assert command("backup", _site.directory, good) == (1, f"{good} is there already: name a new file")
+    assert command("fsck", _site.directory, "--backup", good, "--mend")[0] == 1
     assert "No such file or directory" in command("backup", _site.directory, tmp_path / "nowhere" / "file")[1]
     before = config.database.read_bytes()
 

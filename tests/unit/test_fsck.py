@@ -19,6 +19,7 @@ from trigpoint.public import PublicFiles
 from trigpoint.store import log
 from trigpoint.store.database import migrate
 from trigpoint.store.fold import fold_index, fold_log, replay
+from trigpoint.wire import statement
 
 LOG_KEY = Ed25519PrivateKey.from_private_bytes(b"k" * 32)
 PUBLIC_KEY = LOG_KEY.public_key().public_bytes_raw()
@@ -48,7 +49,7 @@ def fill(connection):
             raw = board.next(oldest=oldest, readings=1 + number % 3, base_time=base_time)
             assert take(connection, board, raw, ARRIVAL_MS + 400_000 * number) == "accepted"
         if number == 30:
-            assert take(connection, cloned, cloned.make(5, b"p" * 32, value=-5)) == "clone"
+            assert take(connection, cloned, clone_of(cloned.sent[5], cloned)) == "clone"
             assert take(connection, cloned, cloned.make(31, b"p" * 32, value=-5)) == "fork"
         if number == 80:
             fold(connection, index=True)
@@ -59,6 +60,12 @@ def fill(connection):
     forgetful.next()
     # The last word of this board is a declared loss, and a gap after it.
     assert take(connection, forgetful, forgetful.make(92, forgetful.prev, oldest=91)) == "gap"
+
+
+def clone_of(raw, board):
+    """Another statement with the same seq and prev."""
+    honest = statement.parse(raw)
+    return board.make(honest.seq, honest.prev, value=-5)
 
 
 def fold(connection, *, index):

@@ -30,6 +30,10 @@ def fsck(
         bool, typer.Option("--signatures", help="Verify the board's signature on every statement, on all cores.")
     ] = False,
     chain: Annotated[bool, typer.Option("--chain", help="Compare with the contract on the chain as well.")] = False,
+    backup: Annotated[
+        Path | None,
+        typer.Option("--backup", metavar="FILE", help="Check this backup instead of the database.", show_default=False),
+    ] = None,
     mend: Annotated[
         bool,
         typer.Option("--mend", help="Make anew what follows from the statements, if that is broken. Stop the gateway."),
@@ -48,9 +52,12 @@ def fsck(
     Example: trigpoint gateway fsck gw --chain
     """
     from trigpoint.commands.gateway import load_config
+    from trigpoint.errors import OperatorError
 
+    if mend and backup is not None:
+        raise OperatorError("a backup is never changed: leave out --mend, or restore it first")
     config = load_config(directory)
-    report = examine(config, signatures=signatures, chain=chain, quiet=as_json)
+    report = examine(config, backup, signatures=signatures, chain=chain, quiet=as_json)
     if mend and _can_mend(report):
         _mend(config)
         report = examine(config, signatures=signatures, chain=chain, quiet=as_json)
@@ -61,8 +68,10 @@ def fsck(
     raise typer.Exit(0 if report.clean else 1)
 
 
-def examine(config: Config, *, signatures: bool = False, chain: bool = False, quiet: bool = False) -> Report:
-    """Check a gateway's database and files.
+def examine(
+    config: Config, backup: Path | None = None, *, signatures: bool = False, chain: bool = False, quiet: bool = False
+) -> Report:
+    """Check a gateway's database and files, or a backup of its database.
 
     Raises:
         OperatorError: the database or a key cannot be opened.
@@ -71,12 +80,12 @@ def examine(config: Config, *, signatures: bool = False, chain: bool = False, qu
     from trigpoint.keyfiles import load_log_key
 
     scope = Scope(
-        public=config.public,
+        public=config.public if backup is None else None,
         log_key=load_log_key(config.log.key_file).public_key().public_bytes_raw(),
         signatures=signatures,
         chain=_on_chain(config) if chain else None,
     )
-    return check_file(config.database, scope, quiet=quiet)
+    return check_file(backup or config.database, scope, quiet=quiet)
 
 
 def check_file(database: Path, scope: Scope, *, quiet: bool) -> Report:

@@ -197,6 +197,8 @@ class _Work:
         if losses is not None:
             self.losses.do(truth.finish, known)
             self.losses.ok(f"{losses:,}, each signed by its board")
+        if not self.index.sound:
+            self.evidence.skip("what it contradicts is found by the index, which is broken")
         evidence = self.evidence.do(truth.evidence, connection, known)
         self.evidence.ok(f"{evidence or 0:,} statements that contradict others")
         self.anchors.do(anchors.agree, claims, walk.builder.roots)
