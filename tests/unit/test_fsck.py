@@ -251,7 +251,7 @@ def test_a_public_file_that_is_changed_or_gone_is_found(whole, data):
         ("UPDATE statements SET raw = x'00' WHERE leaf_index = 9", "statements, leaf_index 9", "no statement"),
         ("UPDATE statements SET board = 9 WHERE leaf_index = 9", "statements, leaf_index 9", "no board number 9"),
         ("UPDATE tiles SET data = zeroblob(8192) WHERE idx = 0 AND level = 0", "tiles, level 0 index 0", "leaf 0 on"),
-        ("DELETE FROM seqs WHERE board = 2 AND seq = 3", "seqs, board number 2 seq 3", "leaf_index"),
+        ("DELETE FROM seqs WHERE board = 2 AND seq = 3", "seqs, board number 2 seq 3", "it is missing"),
         ("DELETE FROM lost WHERE from_seq = 50", "statements, leaf_index 201", "seq 50 is missing"),
         ("UPDATE transactions SET size = 299 WHERE size = 300", "transactions, id 2", "the first 299 statements"),
     ],

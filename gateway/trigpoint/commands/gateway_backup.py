@@ -36,11 +36,12 @@ def backup(
     from trigpoint.backup import back_up
     from trigpoint.commands.gateway import load_config
     from trigpoint.commands.gateway_fsck import show_progress
+    from trigpoint.init import CONFIG_NAME
 
     config = load_config(directory)
     with show_progress(quiet=as_json) as progress:
         held = back_up(config.database, file, progress)
-    left_out = [str(path) for path in _keys(config)]
+    left_out = [str(directory / CONFIG_NAME), *map(str, _keys(config))]
     if as_json:
         said = {"file": str(file), "bytes": file.stat().st_size, **_plain(held), "not_in_it": left_out}
         typer.echo(json.dumps(said, indent=2))

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from trigpoint.fsck.findings import Progress, Report
 
 _MARKS = {"ok": "[green]✓[/green]", "skipped": "[dim]–[/dim]", "broken": "[bold red]✗[/bold red]"}
-_NAME_WIDTH = 16
 
 
 def fsck(
@@ -102,15 +101,20 @@ def show(report: Report) -> None:
     """Print what each check came to, and what to do about what is broken."""
     from rich.console import Console
     from rich.markup import escape
-    from rich.padding import Padding
+    from rich.table import Table
 
     console = Console(highlight=False)
+    lines = Table.grid(padding=(0, 2, 0, 0))
+    lines.add_column(no_wrap=True)
+    lines.add_column(no_wrap=True)
+    lines.add_column()
     for finding in report.findings:
         detail = f"{finding.where}: {finding.detail}" if finding.where else finding.detail
         style = {"broken": "red", "skipped": "dim"}.get(finding.status, "default")
-        console.print(f"{_MARKS[finding.status]} {finding.check:<{_NAME_WIDTH}} [{style}]{escape(detail)}[/{style}]")
+        lines.add_row(_MARKS[finding.status], finding.check, f"[{style}]{escape(detail)}[/{style}]")
         if finding.remedy:
-            console.print(Padding(escape(f"What to do: {finding.remedy}."), (0, 0, 0, _NAME_WIDTH + 3)))
+            lines.add_row("", "", escape(f"What to do: {finding.remedy}."))
+    console.print(lines)
     rate = f", {report.statements / report.seconds:,.0f} statements/s" if report.seconds >= 1 else ""
     broken = len(report.broken)
     said = (

@@ -39,7 +39,8 @@ def index(connection: sqlite3.Connection, size: int) -> int:
     if row is not None:
         place, board, seq, claimed = row
         where = f"seqs, board number {board} seq {seq}"
-        raise BrokenError(where, f"it says {claimed}, and the statement's leaf_index is {place}", FOLD)
+        what = "it is missing" if claimed is None else f"it says {claimed}"
+        raise BrokenError(where, f"{what}, and the statement's leaf_index is {place}", FOLD)
     (count,) = connection.execute("SELECT count(*) FROM seqs").fetchone()
     if count != size:
         row = connection.execute(
