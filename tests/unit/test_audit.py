@@ -85,6 +85,16 @@ def test_a_log_of_three_levels_is_fetched_once() -> None:
     assert len(source.asked) == len(set(source.asked))
 
 
+def test_partial_tiles_that_full_ones_have_replaced(tmp_path: Path) -> None:
+    """C2SP tlog-tiles: a log may drop them while its older checkpoint is still about."""
+    older, newer = published(LOG, 300), published(LOG, 600)
+    files = {**newer, "checkpoint": older["checkpoint"], "tile/1/000.p/1": older["tile/1/000.p/1"]}
+    assert "tile/0/001.p/44" not in files
+    report = audit(files, Mirror(tmp_path))
+    assert report.passed and report.amount.leaves == 300
+    assert {path: kept(tmp_path)[path] for path in older} == older
+
+
 def test_an_audit_that_was_stopped_goes_on_where_it_was(tmp_path: Path) -> None:
     files = published(LOG)
     runs = 0
