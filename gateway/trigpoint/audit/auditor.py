@@ -103,9 +103,7 @@ class Auditor:
 
     def _ask_chain(self, report: Report) -> list[Check]:
         if self.web3 is None:
-            return [Check(name, "skipped", "Not checked: no node was named.") for name in (CHAIN, LOG_ON_CHAIN)] + [
-                Check(ANCHORED_HEAD, "skipped", "Not checked: no node was named.")
-            ]
+            return _unmade("no node was named", CHAIN, LOG_ON_CHAIN, ANCHORED_HEAD)
         checks, report.anchored = chain.ask(self.web3, report.trust)
         return checks
 
