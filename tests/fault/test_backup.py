@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 from brokers import free_port
-from trigpoint import keyfiles, receipts
+from trigpoint import backup, keyfiles, receipts
 from trigpoint.backup import back_up
 from trigpoint.cli import app
+from trigpoint.config import load
 from trigpoint.errors import OperatorError
 from trigpoint.store import queries
 from trigpoint.store.database import open_database
@@ -231,6 +232,59 @@ def test_what_backup_and_restore_refuse(_site, tmp_path):
     assert gateway.wait_ready()
     assert "stop it first" in command("restore", _site.directory, good)[1]
     gateway.stop()
+
+
+def test_cut_at_any_step_a_restore_leaves_the_old_database_or_the_new_one(_site, tmp_path, monkeypatch):
+    class Cut(BaseException):
+        pass
+
+    def size_of(database):
+        with closing(sqlite3.connect(database)) as connection:
+            assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+            return connection.execute("SELECT count(*) FROM rejected").fetchone()[0]
+
+    good = tmp_path / "good.db"
+    assert command("backup", _site.directory, good)[0] == 0
+    with closing(sqlite3.connect(good)) as connection, connection:
+        connection.execute("INSERT INTO rejected VALUES (77, 'size', '', '', x'00', 1, 0)")
+    old, new = size_of(_site.config.database), size_of(good)
+    left = steps = 0
+
+    def cutting(real):
+        def step(*arguments, **named):
+            nonlocal left
+            left -= 1
+            if left < 0:
+                raise Cut
+            return real(*arguments, **named)
+
+        return step
+
+    for owner, name in ((backup.os, "fsync"), (Path, "replace"), (Path, "rename"), (Path, "hardlink_to")):
+        monkeypatch.setattr(owner, name, cutting(getattr(owner, name)))
+    found = set()
+    while True:
+        directory = tmp_path / f"cut-{steps}"
+        shutil.copytree(_site.directory, directory)
+        settings = load(directory / "gateway.toml")
+        left = steps
+        work = backup.Restore(settings, good)
+        try:
+            work.prepare()
+            work.compare(lambda log_id: None)
+            work.replace()
+        except Cut:
+            found.add(size_of(settings.database))
+        else:
+            break
+        left = 100
+        again = backup.Restore(settings, good)
+        again.prepare()
+        again.replace()
+        assert size_of(settings.database) == new
+        steps += 1
+    assert size_of(settings.database) == new and steps >= 4
+    assert found == {old, new}
 
 
 def test_a_backup_that_finds_the_disk_full_leaves_nothing(_site, tmp_path, small_disk):
