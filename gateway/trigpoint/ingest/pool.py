@@ -16,6 +16,7 @@ from multiprocessing.connection import Connection
 from selectors import EVENT_READ, BaseSelector
 from typing import Protocol
 
+from trigpoint.errors import OperatorError
 from trigpoint.ingest.check import Finding, Job, check
 from trigpoint.ingest.message import Delivery
 from trigpoint.ingest.worker import encode_jobs
@@ -34,7 +35,7 @@ _DEATHS = 5
 _DEATHS_WITHIN_S = 60.0
 
 
-class WorkersError(Exception):
+class WorkersError(OperatorError):
     """Worker processes die as often as they are replaced."""
 
 
@@ -187,7 +188,10 @@ class Pool:
         self._deaths.append(now)
         _log.error("a worker process ended and is replaced pid=%d code=%d", dead.process.pid, code)
         if len(self._deaths) == _DEATHS and now - self._deaths[0] < _DEATHS_WITHIN_S:
-            raise WorkersError(f"{_DEATHS} worker processes ended within a minute, the last with code {code}")
+            raise WorkersError(
+                f"{_DEATHS} worker processes ended within a minute, the last with code {code}: what they said is above; "
+                "is there memory enough? Then start the gateway again"
+            )
         self._start()
         for chunk in dead.chunks:
             self.submit(chunk)
