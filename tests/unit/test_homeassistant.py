@@ -18,7 +18,7 @@ from trigpoint import config
 from trigpoint.homeassistant.discovery import UNITS, Place, Sensor, discovery, states
 from trigpoint.homeassistant.publisher import Publisher
 from trigpoint.store.writer import Writer
-from trigpoint.wire.statement import Reading, Statement, parse
+from trigpoint.wire.statement import Reading, build, parse
 
 PLACE = Place("homeassistant", "trigpoint", "trigpoint/gateway/gw", "1.2.3", 0)
 # Topics and unique ids: https://www.home-assistant.io/integrations/mqtt/#discovery-topic
@@ -82,8 +82,9 @@ def test_only_the_classes_that_home_assistant_has():
     )
 )
 def test_the_newest_value_of_each_sensor_counts_and_is_exact(measured):
-    readings = tuple(Reading("t", "Cel", mantissa, exponent, t) for mantissa, exponent, t in measured)
-    statement = Statement(b"", b"", b"", b"", bytes(32), 7, bytes(32), 0, BASE_TIME, readings)
+    readings = [Reading("t", "Cel", mantissa, exponent, t) for mantissa, exponent, t in measured]
+    header = {"kid": bytes(32), "seq": 7, "prev": bytes(32), "oldest": 0, "base_time": BASE_TIME}
+    statement = parse(build(**header, readings=readings, sign=lambda _: bytes(64)))
     ((message, decimals),) = states(statement, 5, BASE_TIME * 1000).values()
     newest = max(measured, key=lambda item: item[2])[2]
     mantissa, exponent, _ = next(item for item in reversed(measured) if item[2] == newest)
