@@ -189,8 +189,8 @@ class Pool:
         _log.error("a worker process ended and is replaced pid=%d code=%d", dead.process.pid, code)
         if len(self._deaths) == _DEATHS and now - self._deaths[0] < _DEATHS_WITHIN_S:
             raise WorkersError(
-                f"{_DEATHS} worker processes ended within a minute, the last with code {code}: what they said is above; "
-                "is there memory enough? Then start the gateway again"
+                f"{_DEATHS} worker processes ended within a minute, the last with code {code}: what they said is "
+                "above; is there memory enough? Then start the gateway again"
             )
         self._start()
         for chunk in dead.chunks:
