@@ -50,8 +50,9 @@ WRITING = frozenset((*GROWING, "fsync", "fdatasync", "unlink", "rmdir"))
 
 _ROUNDS = 4
 _EACH = 3
-_READY_S = 20.0
-_ACK_S = 10.0
+_READY_S = 60.0
+_ACK_S = 60.0
+"""Long, for a traced start takes its time on a busy machine, and SQLite tries a lock for ten seconds before it gives up."""
 _ATTACH_S = 10.0
 _LINE = re.compile(r"(?P<thread>\d+) +(?P<call>\w+)\((?P<arguments>.*)")
 
