@@ -52,7 +52,7 @@ _ROUNDS = 4
 _EACH = 3
 _READY_S = 60.0
 _ACK_S = 60.0
-"""Long, for a traced start takes its time on a busy machine, and SQLite tries a lock for ten seconds before it gives up."""
+"""Long, for a traced start takes its time on a busy machine, and SQLite tries for ten seconds to get a lock."""
 _ATTACH_S = 10.0
 _LINE = re.compile(r"(?P<thread>\d+) +(?P<call>\w+)\((?P<arguments>.*)")
 

@@ -190,8 +190,9 @@ def _poll(pid: int) -> int | None:
 
 
 def prctl(option: int, value: int) -> None:
-    """Set a property of this process (Linux)."""
-    ctypes.CDLL(None).prctl(option, ctypes.c_ulong(value), 0, 0, 0)
+    """Set a property of this process, where there are such (Linux)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(option, ctypes.c_ulong(value), 0, 0, 0)
 
 
 def _say(answer: dict[str, Any]) -> None:
