@@ -30,8 +30,8 @@ UNSIGNED = st.builds(
     fee=st.integers(1, 10**13),
     tip=st.none() | st.integers(0, 10**13),
 )
-ONE = Unsigned(31337, 7, b"\x22" * 20, b"call", 100_000, 3 * 10**9, 10**9)
-OLD = Unsigned(31337, 7, b"\x22" * 20, b"call", 100_000, 3 * 10**9, None)
+ONE = Unsigned(31337, 7, b"\xab" * 20, b"call", 100_000, 3 * 10**9, 10**9)
+OLD = Unsigned(31337, 7, b"\xab" * 20, b"call", 100_000, 3 * 10**9, None)
 
 
 @settings(max_examples=40)

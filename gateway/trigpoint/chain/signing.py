@@ -29,6 +29,7 @@ COMMAND_TIMEOUT_S: Final = 60.0
 _LARGEST_OUTPUT = 262_144
 _HALF_ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141 // 2
 _EIP_1559 = 2
+_LEAST_V = 37  # EIP-155, of chain 1
 
 
 class SigningError(OperatorError):
@@ -121,7 +122,7 @@ class CommandSigner:
             "chain_id": unsigned.chain_id,
             "type": 0 if unsigned.tip is None else _EIP_1559,
             "nonce": unsigned.nonce,
-            "to": "0x" + unsigned.to.hex() if unsigned.to else None,
+            "to": to_checksum_address(unsigned.to) if unsigned.to else None,
             "value": "0",
             "data": "0x" + unsigned.data.hex(),
             "gas": unsigned.gas,
@@ -220,6 +221,8 @@ def _taken_apart(raw: bytes) -> tuple[Unsigned, tuple[int, int, int]]:
             odd = _uint(parity)
         else:
             nonce, fee, gas, to, _, data, v, r, s = fields
+            if _uint(v) < _LEAST_V:
+                raise ValueError("good for every chain")
             chain_id, odd = divmod(_uint(v) - 35, 2)
             unsigned = Unsigned(chain_id, _uint(nonce), to, data, _uint(gas), _uint(fee), None)
         # Encoded again it must be the same: so what was passed over above is empty, and there is no second spelling.
