@@ -36,14 +36,16 @@ class Drill:
         self.site, self.directory, self.old = made, directory, directory / "old.db"
         self.fleet = made.fleet(flowing=False)
 
-    def run(self, each):
-        """Let the gateway run until every board's statements are acked and anchored."""
+    def run(self, each, *then):
+        """Let the gateway run until every board's statements are acked and anchored; give it a command, and stop it."""
         gateway = self.site.start(changes=OFTEN)
         assert gateway.wait_ready(), gateway.output
         self.fleet.sign_each(each)
         assert self.fleet.settle(30), gateway.output
         self.wait_anchored()
+        answer = command(*then) if then else None
         assert gateway.stop() == 0
+        return answer
 
     def wait_anchored(self):
         deadline = time.monotonic() + 30
@@ -76,8 +78,7 @@ def remove_database(config):
 def test_an_old_backup_never_forks_the_log_and_a_new_log_goes_on_from_it(_site, tmp_path):
     config, drill = _site.config, Drill(_site, tmp_path)
     with drill.fleet:
-        drill.run(40)
-        code, said = command("backup", _site.directory, drill.old, "--json")
+        code, said = drill.run(40, "backup", _site.directory, drill.old, "--json")
         assert (code, json.loads(said)["statements"]) == (0, 120)
         assert {Path(path).name for path in json.loads(said)["not_in_it"]} == {
             "gateway.toml",
@@ -130,8 +131,7 @@ def test_an_old_backup_never_forks_the_log_and_a_new_log_goes_on_from_it(_site, 
         code, said = command("restore", _site.directory, newest)
         assert code == 0 and "210 statements of 3 boards" in said
         assert stat.S_IMODE(config.database.stat().st_mode) == 0o600
-        drill.run(5)
-        assert command("fsck", _site.directory, "--chain", "--signatures")[0] == 0
+        assert drill.run(5, "fsck", _site.directory, "--chain", "--signatures")[0] == 0
 
         # There is none but the old one: a new log begins with it, and the boards tell what is lost.
         old_trust = Trust.from_json((config.public / "trust.json").read_text())

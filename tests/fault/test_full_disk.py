@@ -47,6 +47,9 @@ def test_a_full_disk_stops_acks_and_freed_space_brings_them_back(tmp_path, groun
     gateway, filler = made.start(changes=QUICK), made.config.data / "filler"
     with made.fleet() as fleet:
         assert gateway.wait_ready() and fleet.wait_acked(100)
+        with closing(open_database(made.config.database, read_only=True)) as connection:
+            report = check(connection, Scope(public=made.config.public))  # while statements come
+        assert report.clean and report.statements >= 100, report.broken
         with filler.open("wb", buffering=0) as file, pytest.raises(OSError, match="No space left"):
             while True:
                 file.write(bytes(65_536))
