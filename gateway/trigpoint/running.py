@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 LOCK_NAME = "lock"
@@ -23,6 +22,7 @@ def is_running(data: Path, locks: Path = _LOCKS) -> bool | None:
         return None if error.filename == str(locks) else False
     except OSError:
         return None
-    place = f"{os.major(lock.st_dev):02x}:{os.minor(lock.st_dev):02x}:{lock.st_ino}"
-    # Such as `1: FLOCK  ADVISORY  WRITE 4711 fe:01:131201 0 EOF`; who waits for one has `->` after the number.
-    return any(fields[1] == "FLOCK" and place in fields for fields in map(str.split, held.splitlines()) if fields)
+    # Such as `1: FLOCK  ADVISORY  WRITE 4711 fe:01:131201 0 EOF`. The inode must do: on btrfs and overlays the device is
+    # another one here than in stat(2).
+    inode = f":{lock.st_ino} "
+    return any(" FLOCK " in line and inode in line for line in held.splitlines())

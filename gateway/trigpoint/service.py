@@ -79,10 +79,9 @@ def _tell(notifier: Notifier, parts: Watchdog, ingest: Statistics) -> None:
     """Put off the service manager's watchdog, unless a part hangs: then let it start the gateway again."""
     trouble = "; the database refuses to write" if ingest.refusing_since is not None else ""
     notifier.status(f"{ingest.per_s:.1f} statements/s, {ingest.queued} of {ingest.capacity} queued{trouble}")
-    stalled = parts.stalled()
-    for part, seconds in stalled.items():
-        _log.error("%s has not moved for %.0f s", part, seconds)
-    if not stalled:
+    for part in parts.newly_stalled():
+        _log.error("%s does not move any more", part)
+    if not parts.stalled():
         notifier.alive()
 
 

@@ -19,6 +19,7 @@ class Watchdog:
         self._lock = threading.Lock()
         self._limits: dict[str, float] = {}
         self._moved: dict[str, float] = {}
+        self._said: set[str] = set()
 
     def watch(self, part: str, limit_s: float) -> Callable[[], None]:
         """Watch `part` from now on, and return what it has to call at least every `limit_s` seconds.
@@ -41,6 +42,12 @@ class Watchdog:
         with self._lock:
             now = self._clock()
             return {part: now - moved for part, moved in self._moved.items()}
+
+    def newly_stalled(self) -> set[str]:
+        """Return the parts that have stalled since the last call: once for each time, to be logged."""
+        stalled = set(self.stalled())
+        new, self._said = stalled - self._said, stalled
+        return new
 
     def stalled(self) -> dict[str, float]:
         """Return the parts that have not moved in their time, each with the seconds since it last did."""

@@ -219,6 +219,8 @@ def test_the_system_calls_of_a_gateway_are_those_that_the_unit_allows(with_api, 
     used = set(re.findall(r"(?m)^\d+ +([a-z_0-9]+)\(", trace.read_text(errors="replace")))
     allowed = allowed_calls(analyzer, "@system-service") - allowed_calls(analyzer, "@privileged")
     assert len(used) > 30
+    if os.geteuid() == 0:
+        used.discard("fchown")  # SQLite gives its files' owner to those beside them, but only where it runs as root
     # systemd itself allows execve and what it needs to start a program.
     assert used <= allowed | {"execve", "arch_prctl", "set_tid_address", "rseq"}, used - allowed
 

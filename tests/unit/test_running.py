@@ -117,8 +117,12 @@ def test_only_a_part_that_hangs_is_stalled():
     assert watchdog.stalled() == {}
     now[0] = 11
     assert watchdog.stalled() == {"quick": 11}
+    assert [watchdog.newly_stalled(), watchdog.newly_stalled()] == [{"quick"}, set()]
     quick()
     assert watchdog.stalled() == {}
+    assert watchdog.newly_stalled() == set()
+    now[0] = 22
+    assert watchdog.newly_stalled() == {"quick"}
     now[0] = 150
     slow()
     assert watchdog.stalled() == {"quick": 139}

@@ -114,7 +114,7 @@ def init(
 
     from trigpoint.commands import questions
     from trigpoint.errors import OperatorError
-    from trigpoint.init import CONFIG_NAME, create, create_keys
+    from trigpoint.init import CONFIG_NAME, configuration, create, create_keys
 
     if (directory / CONFIG_NAME).exists():
         raise OperatorError(f"{directory / CONFIG_NAME} exists already; edit it, or choose another directory")
@@ -126,6 +126,7 @@ def init(
     chosen = questions.ask(given, console) if asking else questions.take_defaults(given)
     world = (_WORLD_ORIGIN, time.time(), world_speed) if world_speed else None
     answers = questions.answers(given, chosen, world)
+    configuration(answers)  # a wrong answer is told before anything is made
     made = create_keys(directory)
     broker_made = _make_broker(directory, chosen, broker_name or []) if chosen.mosquitto else None
     config = create(directory, answers)

@@ -89,6 +89,8 @@ def answers(given: Given, chosen: Chosen, world: tuple[int, float, float] | None
         raise OperatorError("the set-up for Mosquitto has TLS and an authority of its own: leave out --ca and --no-tls")
     authority = str(given.ca.absolute()) if given.ca else f"{FOLDER}/{AUTHORITY}" if chosen.mosquitto else ""
     preset = chosen.preset
+    chain_id = preset.chain_id if preset else given.chain_id
+    assert chain_id is not None  # one of the two was chosen
     confirmations = given.confirmations
     if confirmations is None:
         confirmations = preset.confirmations if preset else _CONFIRMATIONS
@@ -102,7 +104,7 @@ def answers(given: Given, chosen: Chosen, world: tuple[int, float, float] | None
         # A broker ends the session of one client when another comes with the same id: nobody is to guess this one.
         broker_client_id=f"trigpoint-gateway-{secrets.token_hex(8)}",
         rpc_url=chosen.rpc_url,
-        chain_id=preset.chain_id if preset else given.chain_id or LOCAL.chain_id,
+        chain_id=chain_id,
         confirmations=confirmations,
         anchor_every_s=chosen.anchor_every_s,
         # Not in an emulated world, of which there may be several on one machine.
@@ -124,7 +126,8 @@ def take_defaults(given: Given) -> Chosen:
         raise OperatorError(f"we know no node of chain {given.chain_id}: name one with --rpc")
     host, port = split_host_port(given.broker or given.default_broker)
     mosquitto = given.brings_mosquitto if given.mosquitto is None else given.mosquitto
-    return Chosen(host, port, mosquitto, preset, rpc_url, given.anchor_every or _ANCHOR_EVERY_S)
+    every_s = _ANCHOR_EVERY_S if given.anchor_every is None else given.anchor_every
+    return Chosen(host, port, mosquitto, preset, rpc_url, every_s)
 
 
 def ask(given: Given, console: Console) -> Chosen:
@@ -142,7 +145,7 @@ def ask(given: Given, console: Console) -> Chosen:
     if not given.names_chain:
         preset = _ask_chain(console)
     rpc_url = given.rpc or _ask_node(preset, console)
-    every_s = given.anchor_every or _ask_anchors(console)
+    every_s = _ask_anchors(console) if given.anchor_every is None else given.anchor_every
     return Chosen(host, port, mosquitto, preset, rpc_url, every_s)
 
 
