@@ -22,7 +22,7 @@ def is_running(data: Path, locks: Path = _LOCKS) -> bool | None:
         return None if error.filename == str(locks) else False
     except OSError:
         return None
-    # Such as `1: FLOCK  ADVISORY  WRITE 4711 fe:01:131201 0 EOF`. The inode must do: on btrfs and overlays the device is
-    # another one here than in stat(2).
+    # Such as `1: FLOCK  ADVISORY  WRITE 4711 fe:01:131201 0 EOF`. The inode must do: on btrfs and overlays the device
+    # here is not that of stat(2).
     inode = f":{lock.st_ino} "
     return any(" FLOCK " in line and inode in line for line in held.splitlines())
