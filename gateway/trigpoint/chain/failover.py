@@ -14,6 +14,8 @@ from trigpoint.chain.node import place
 
 _log = logging.getLogger(__name__)
 
+_SAY_AGAIN_S = 3600.0
+
 BACK_AFTER_S: Final = 600.0
 """How long another node than the first is asked before the first gets its chance again."""
 
@@ -36,6 +38,7 @@ class Failover(JSONBaseProvider):
         self._monotonic = monotonic
         self._current = 0
         self._turned = 0.0
+        self._said: float | None = None
 
     @property
     def endpoint_uri(self) -> str:
@@ -53,7 +56,10 @@ class Failover(JSONBaseProvider):
         before = place(self.endpoint_uri)
         self._current = (self._current + 1) % len(self._nodes)
         self._turned = self._monotonic()
-        _log.warning("the node at %s is of no use now: asking the one at %s", before, place(self.endpoint_uri))
+        level = logging.DEBUG
+        if self._said is None or self._turned - self._said >= _SAY_AGAIN_S:  # or it would be said for ever
+            self._said, level = self._turned, logging.WARNING
+        _log.log(level, "the node at %s is of no use now: asking the one at %s", before, place(self.endpoint_uri))
 
     def prefer_first(self) -> None:
         """Go back to the first node if another has been asked for long. Call it between two pieces of work."""
