@@ -75,7 +75,7 @@ def test_from_an_empty_folder_to_a_verified_receipt(tmp_path: Path, chain: Local
         assert len(verified["checks"]) == 11
         assert verified["statement"]["board"] == enrolled["board"]
         any_board = trigpoint("receipt", "get", gw, "--output", receipt)
-        assert any_board["anchored"] is True
+        assert any_board["state"] == "final"
         other = run("receipt", "get", gw, "--board", "0000", "--output", receipt)
         assert other.returncode == 1
         assert enrolled["board"][:8] in other.stderr
@@ -104,7 +104,7 @@ def wait_for_anchored(gateway: str, board: str, receipt: str) -> dict[str, str]:
         done = run("receipt", "get", gateway, "--board", board[:10], "--output", receipt, "--json")
         if done.returncode == 0:
             answer: dict[str, str] = json.loads(done.stdout)
-            if answer["anchored"]:
+            if answer["state"] == "final":
                 return answer
         time.sleep(0.5)
     raise AssertionError(f"no anchored receipt: {done.stdout}{done.stderr}")

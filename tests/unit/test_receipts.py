@@ -5,10 +5,12 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from statements import TestBoard, enrol
 from trigpoint import receipts
 from trigpoint.errors import OperatorError
-from trigpoint.ingest.batch import Message, read, store
+from trigpoint.ingest.batch import store
+from trigpoint.ingest.message import Message
 from trigpoint.store import chain, log
 from trigpoint.store.chain import State, Transaction
 from trigpoint.store.database import migrate, open_database
+from trigpoint.store.fold import fold_log
 from trigpoint.verify import verify_offline
 from trigpoint.wire.receipt import Anchor
 from trigpoint.wire.trust import Trust
@@ -33,11 +35,11 @@ def connection(tmp_path, board):
 
 
 def add(connection, board, number):
-    store(connection, [read(Message.of(board.topic, board.next(readings=3), 0)) for _ in range(number)])
+    store(connection, [Message.of(board.topic, board.next(readings=3), 0) for _ in range(number)])
 
 
 def head_as_anchor(connection):
-    head = log.head(connection)
+    head = fold_log(connection)
     return Anchor(31337, TRUST.transparency_log, head.size, head.root, b"h" * 32, 7)
 
 
@@ -74,7 +76,7 @@ def test_once_an_anchor_covers_it_the_receipt_is_issued_over_that(connection, bo
 
 
 def anchor_head(connection, block, contract=TRUST.transparency_log):
-    head = log.head(connection)
+    head = fold_log(connection)
     row = Transaction(
         0, 31337, contract, "anchor", head.size, head.root, State.FINAL, b"s" * 20, None, None, bytes([block]) * 32, 0,
         block=block, block_hash=b"b" * 32,

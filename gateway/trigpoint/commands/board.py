@@ -100,7 +100,7 @@ def enroll(
     Example: trigpoint board enroll board1 --gateway gw
     """
     from trigpoint.chain.client import connect
-    from trigpoint.chain.keys import load_account
+    from trigpoint.chain.keys import load_account, load_signer
     from trigpoint.chain.node import Node
     from trigpoint.chain.registration import register
     from trigpoint.commands.gateway import load_config
@@ -108,7 +108,7 @@ def enroll(
 
     config = load_config(gateway)
     registry = _registry(config, gateway)
-    account = load_account(key_file or config.chain.key_file)
+    account = load_account(key_file) if key_file else load_signer(config.chain)
     web3 = connect(config.chain.rpc_url, config.chain.chain_id)
     head = Node(web3).block()
     if head is None:
@@ -125,19 +125,22 @@ def enroll(
     if print_permit:
         typer.echo(json.dumps({"chain_id": config.chain.chain_id, "registry": "0x" + registry.hex(), **_plain(permit)}))
         return
-    done = register(web3, account, registry, permit)
+    done = register(web3, account, registry, permit, chain_id=config.chain.chain_id)
     if as_json:
         answer = {
             "board": kid_of(permit).hex(),
             "owner": "0x" + permit.owner.hex(),
-            "transaction": "0x" + done.transaction.hex(),
+            "transaction": None if done.transaction is None else "0x" + done.transaction.hex(),
             "block": done.block,
             "gas_used": done.gas_used,
         }
         typer.echo(json.dumps(answer, indent=2))
         return
-    typer.echo(f"Enrolled board {kid_of(permit).hex()}")
-    typer.echo(f"in block {done.block} for {done.gas_used:,} gas; its owner is 0x{permit.owner.hex()}.")
+    if done.transaction is None:
+        typer.echo(f"Board {kid_of(permit).hex()} is enrolled already, for the owner 0x{permit.owner.hex()}.")
+    else:
+        typer.echo(f"Enrolled board {kid_of(permit).hex()}")
+        typer.echo(f"in block {done.block} for {done.gas_used:,} gas; its owner is 0x{permit.owner.hex()}.")
     next_words = ["trigpoint", "board", "emulate", str(directory), "--gateway", str(gateway), "--station", station]
     typer.echo(f"Next: {shlex.join(next_words)}")
 

@@ -1,0 +1,37 @@
+"""A process that parses and verifies: jobs in, findings out, over one socket. It ends when the socket does.
+
+It is started as `python -m trigpoint.ingest.worker FD` rather than by `multiprocessing`, which would import the
+starting program's main module here, and keep processes of its own.
+"""
+
+from __future__ import annotations
+
+import gc
+import marshal
+import signal
+import sys
+from contextlib import suppress
+from multiprocessing.connection import Connection
+
+from trigpoint.ingest.check import Job, check
+
+
+def encode_jobs(jobs: list[Job]) -> bytes:
+    """Return jobs as they cross to a worker. Both ends are this interpreter, which is all that marshal asks."""
+    return marshal.dumps(jobs)
+
+
+def main() -> None:
+    """Serve until nobody is at the other end any more."""
+    # A signal to the whole group, as from Ctrl-C or systemd, is for the gateway to answer: it may still need us.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    gc.freeze()
+    with Connection(int(sys.argv[1])) as connection, suppress(EOFError, ConnectionError):
+        while True:
+            jobs: list[Job] = marshal.loads(connection.recv_bytes())  # noqa: S302  (from our own parent)
+            connection.send_bytes(marshal.dumps([check(*job) for job in jobs]))
+
+
+if __name__ == "__main__":
+    main()
