@@ -17,15 +17,15 @@ from pathlib import Path
 
 import paho.mqtt.client as paho
 import pytest
+import trigpoint.broker
 from brokers import MOSQUITTO, RunningBroker, make_mosquitto
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from mqttboard import MqttBoard
 from paho.mqtt.enums import CallbackAPIVersion
-from trigpoint import broker
 
-SHIPPED = Path(broker.__file__).parent
+SHIPPED = Path(trigpoint.broker.__file__).parent
 NOW = datetime.now(UTC)
 A, B = "aa" * 32, "bb" * 32
 
