@@ -222,7 +222,7 @@ def test_board_works_under_the_access_list(tmp_path: Path) -> None:
 
 
 def test_board_works_with_the_shipped_configuration(tmp_path: Path) -> None:
-    """TLS, passwords and access list at once, from the mosquitto.conf that we ship with nothing changed but the paths."""
+    """TLS, passwords and access list at once: the mosquitto.conf that we ship, but for the paths."""
     certificate(tmp_path, "server", "localhost", certificate(tmp_path, "authority"))
     running = make_mosquitto(tmp_path)
     text = (SHIPPED / "mosquitto.conf").read_text()
