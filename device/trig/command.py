@@ -22,23 +22,12 @@ class CommandError(ValueError):
     """Not a new command of our owner's to us; the message says why."""
 
 
-def accept(data, owner, kid):
-    """Check a command and keep it for the next start; return why it was not taken, "" if it was. Never raises.
-
-    Args:
-        data, owner, kid: as for ``open_command``.
-    """
+def checked(data, owner, kid, last):
+    """Return (counter, kind, body) of a command as ``open_command`` does, or why it is none of ours."""
     try:
-        from trig.change import opened
-
-        change = opened()
-        counter, kind, body = open_command(data, owner, thumbprint(owner[:32], owner[32:]), kid, change.record.counter)
-        change.take(counter, kind, body)
+        return open_command(data, owner, thumbprint(owner[:32], owner[32:]), kid, last)
     except CommandError as error:
         return str(error)
-    except OSError as error:
-        return "flash: {}".format(error)
-    return ""
 
 
 def open_command(data, owner, owner_kid, kid, last):

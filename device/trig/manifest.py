@@ -5,13 +5,13 @@ import sys
 from micropython import const
 
 from trig.cbor import CborError, Reader
+from trig.update import entry
 
 MAX_FILE = const(131072)
 _MAX_SIZE = const(4096)
 _MAX_FILES = const(64)
 _MAX_PATH = const(64)
 _MAX_FAMILY = const(32)
-_MAX_ENTRY = const(112)  # of a file, encoded: path 66, size 5, SHA-256 34, and the head
 _NAME = const("abcdefghijklmnopqrstuvwxyz0123456789_")
 _START = const(("trig/start.py", "trig/start.mpy"))
 
@@ -27,6 +27,7 @@ class Manifest:
         version, follows: integers.
         family: text.
         micropython: three integers.
+        files_at, count: where in the bytes the first file's entry is, and how many there are.
     """
 
     def __init__(self, data):
@@ -49,14 +50,13 @@ class Manifest:
             _entry(reader.integer() == 5, "files")
             count = reader.array()
             _entry(0 < count <= _MAX_FILES, "files")
-            self._data = memoryview(data)
-            self._path = None
-            self._count = count
-            self._files_at = reader.at
+            self._data = data
+            self.count = count
+            self.files_at = reader.at
             last = ""
             starts = False
             for i in range(count):
-                path, size, digest = _file(reader)
+                path, size, digest = entry(reader)
                 _entry(_good_path(path) and path > last, "files[{}].path".format(i))
                 _entry(size <= MAX_FILE, "files[{}].size".format(i))
                 _entry(len(digest) == 32, "files[{}].sha256".format(i))
@@ -69,23 +69,10 @@ class Manifest:
 
     def files(self):
         """Yield (path, size, SHA-256) of each, from the bytes: all at once would be 10 KB of heap."""
-        at = self._files_at
-        for _ in range(self._count):
-            reader = Reader(self._part(at), _MAX_SIZE)
-            yield _file(reader)
-            at += reader.at
-
-    def leave(self, path):
-        """Let the bytes go: they are in this file."""
-        self._path = path
-        self._data = None
-
-    def _part(self, at):
-        if self._path is None:
-            return self._data[at:]
-        with open(self._path, "rb") as file:
-            file.seek(at)
-            return file.read(_MAX_ENTRY)
+        reader = Reader(self._data, _MAX_SIZE)
+        reader.at = self.files_at
+        for _ in range(self.count):
+            yield entry(reader)
 
     def check(self, version, family):
         """Raise ManifestError unless a board of this family that has confirmed ``version`` may take it."""
@@ -97,12 +84,6 @@ class Manifest:
             raise ManifestError("family: this board is " + family)
         if tuple(sys.implementation.version[:3]) < self.micropython:
             raise ManifestError("micropython: {}.{}.{} is needed".format(*self.micropython))
-
-
-def _file(reader):
-    if reader.array() != 3:
-        raise ManifestError("files: not [path, size, sha256]")
-    return reader.text(), reader.unsigned(), bytes(reader.byte_string())
 
 
 def _entry(good, name):

@@ -5,6 +5,7 @@ import asyncio
 import slots
 
 from trig.listener import COMMAND_BYTES, Commands
+from trig.modules import forget
 from trig.mqtt_packets import MqttError
 from trig.quiet import Restart
 from trig.trial import Trial
@@ -38,25 +39,20 @@ class Owner(Trial):
         self._fetching = self._update is not None
 
     def _prepare(self, change, piece_topic):
-        from trig.change import family
-        from trig.manifest import Manifest, ManifestError
-        from trig.update import Update
+        from trig.update import Files, Update
 
-        try:
-            manifest = Manifest(change.pending_update())
-            manifest.check(change.loader.version, family())
-        except ManifestError as error:
-            change.reject(str(error))
-            return
-        change.identify(manifest.version)
-        manifest.leave(change.staged_path)
-        self._update = Update(manifest, slots.SLOTS[1 - change.loader.active], self._ask)
-        self.topics.append(piece_topic)
+        found = _manifest(change)
+        forget("manifest")
+        if found:
+            files = Files(change.staged_path, *found)
+            self._update = Update(files, slots.SLOTS[1 - change.loader.active], self._ask)
+            self.topics.append(piece_topic)
 
     def take(self, topic, payload):
         """Take a command or a piece. Never raises: nothing that is sent may stop the board."""
         if topic == self._commands.topic:
-            self._restart = self._commands.take(payload, self.trying or self._restart) or self._restart
+            busy, last = self.trying or self._restart, self._fields["command"]["counter"]
+            self._restart = self._commands.take(payload, busy, last) or self._restart
         elif self._update:
             self._update.take(payload)
 
@@ -97,3 +93,18 @@ class Owner(Trial):
         if self._update:
             fields["fetched"] = self._update.fetched
         return fields
+
+
+def _manifest(change):
+    """Check the pending update's manifest; return where its files are named and how many, None if it was rejected."""
+    from trig.change import family
+    from trig.manifest import Manifest, ManifestError
+
+    try:
+        manifest = Manifest(change.pending_update())
+        manifest.check(change.loader.version, family())
+    except ManifestError as error:
+        change.reject(str(error))
+        return None
+    change.identify(manifest.version)
+    return manifest.files_at, manifest.count
