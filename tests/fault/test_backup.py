@@ -23,6 +23,8 @@ from trigpoint.wire.trust import Trust
 from trigpoint_tools.crash.campaign import OFTEN
 from typer.testing import CliRunner
 
+pytestmark = pytest.mark.xdist_group("crash")  # they share a chain and a broker
+
 
 @pytest.fixture(scope="module")
 def _site(tmp_path_factory, ground):

@@ -14,6 +14,8 @@ from trigpoint_tools.crash.campaign import OFTEN
 from trigpoint_tools.crash.faults import GROWING, WRITING, Fault
 from trigpoint_tools.crash.witness import Witness
 
+pytestmark = pytest.mark.xdist_group("crash")  # they share a chain and a broker
+
 CHANGES = {**OFTEN, "trigpoint.ingest.pipeline._RETRY_MIN_S": 0.05, "trigpoint.ingest.pipeline._RETRY_MAX_S": 0.5}
 
 
