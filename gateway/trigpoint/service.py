@@ -6,7 +6,7 @@ import logging
 import os
 import signal
 import threading
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 
 from trigpoint import keyfiles, logs, metrics
 from trigpoint.api import process as api
@@ -61,7 +61,7 @@ def run(config: Config) -> None:
             before = now
             _tell(notifier, watch.parts, now)
         notifier.stopping()
-        print("stopping", flush=True)
+        _say("stopping")
     if watch.fault is not None:
         raise watch.fault
 
@@ -182,4 +182,10 @@ def _serve_metrics(config: Config, sources: metrics.Sources, funds: Funds, stack
 
 
 def _ready(part: str, detail: str) -> None:
-    print(f"ready: {part}: {detail}", flush=True)
+    _say(f"ready: {part}: {detail}")
+
+
+def _say(line: str) -> None:
+    """Print a line; a disk that is full under the file that it goes to is no reason to stop."""
+    with suppress(OSError):
+        print(line, flush=True)
