@@ -68,6 +68,7 @@ MEANINGS: dict[str, str] = {
     "queries_per_s": "questions answered meanwhile; 10 are asked",
     "query_ms_p50": "half of them were answered within so many ms, while ingest took all it could get",
     "series_bytes_per_reading": "database / readings: 10 boards, a year, a reading a minute, 60 in a statement",
+    "series_day_cpu_ms": "processor time of asking and answering it",
     "series_month_ms": "one board, a month, 720 buckets of an hour",
     "series_year_ms": "one board, a year, 365 buckets of a day",
     "series_single_bytes_per_reading": "database / readings: 100 boards, a day, one reading in a statement",
@@ -75,6 +76,7 @@ MEANINGS: dict[str, str] = {
     "series_tail_day_ms": "the same while 65,536 statements are not folded yet",
     "series_full_bytes_per_reading": "as series_bytes_per_reading with 100 boards: 52.6 million readings",
     "series_full_day_ms": "as series_day_ms, likewise",
+    "series_full_day_cpu_ms": "as series_day_cpu_ms, likewise",
     "series_full_month_ms": "as series_month_ms, likewise",
     "series_full_year_ms": "as series_year_ms, likewise",
 }
