@@ -44,7 +44,7 @@ def sample(last, number):
     return dice.sample(chosen, min(number, len(chosen)))
 
 
-@pytest.mark.parametrize("number", [16, pytest.param(None, marks=[pytest.mark.soak, pytest.mark.timeout(7200)])])
+@pytest.mark.parametrize("number", [12, pytest.param(None, marks=[pytest.mark.soak, pytest.mark.timeout(7200)])])
 def test_any_call_may_fail_or_be_the_last(made, number):
     log_key = keyfiles.load_log_key(made.config.log.key_file).public_key().public_bytes_raw()
     witness, endings, wrong = Witness(made.config, log_key, made.boards), Counter(), []
