@@ -89,7 +89,7 @@ class Machine:
 
     def fold(self, which):
         if which == "log":
-            fold_log(self.connection)
+            fold_log(self.connection, self.tail)
         elif which == "index":
             fold_index(self.connection, self.tail)
             self.tail = Tail(self.tail.size, self.tail.size)
