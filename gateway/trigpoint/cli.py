@@ -15,7 +15,7 @@ from trigpoint.commands.api import serve, token
 from trigpoint.commands.board import board
 from trigpoint.commands.chain import chain
 from trigpoint.commands.demo import demo
-from trigpoint.commands.gateway import gateway
+from trigpoint.commands.gateway import LOOK_AFTER, RUN, SET_UP, gateway
 from trigpoint.commands.gateway_backup import backup, restore
 from trigpoint.commands.gateway_fsck import fsck
 from trigpoint.commands.log import log
@@ -37,11 +37,11 @@ app.command(rich_help_panel="See it work")(demo)
 app.command(rich_help_panel="Prove a reading")(verify)
 app.add_typer(receipt, name="receipt", rich_help_panel="Prove a reading")
 app.add_typer(log, name="log", rich_help_panel="Prove a reading")
-gateway.command()(serve)
-gateway.command()(fsck)
-gateway.command()(backup)
-gateway.command()(restore)
-gateway.add_typer(token, name="token")
+gateway.command(rich_help_panel=RUN)(serve)
+gateway.command(rich_help_panel=LOOK_AFTER)(fsck)
+gateway.command(rich_help_panel=LOOK_AFTER)(backup)
+gateway.command(rich_help_panel=LOOK_AFTER)(restore)
+gateway.add_typer(token, name="token", rich_help_panel=SET_UP)
 app.add_typer(gateway, name="gateway", rich_help_panel="Run your own")
 app.add_typer(chain, name="chain", rich_help_panel="Run your own")
 app.add_typer(board, name="board", rich_help_panel="Run your own")

@@ -68,6 +68,8 @@ COMMANDS = (
     ("gateway", "config"),
     ("gateway", "doctor"),
     ("gateway", "status"),
+    ("gateway", "serve"),
+    *(("gateway", "token", name) for name in ("new", "ls", "rm")),
     *(("gateway", "broker", name) for name in ("renew", "add-board", "add-user", "remove", "list")),
     ("chain",),
     ("chain", "deploy"),

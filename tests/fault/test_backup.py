@@ -23,6 +23,8 @@ from trigpoint.wire.trust import Trust
 from trigpoint_tools.crash.campaign import OFTEN
 from typer.testing import CliRunner
 
+pytestmark = pytest.mark.xdist_group("crash")  # they share a chain and a broker
+
 
 @pytest.fixture(scope="module")
 def _site(tmp_path_factory, ground):
@@ -163,21 +165,20 @@ def test_a_backup_is_of_one_moment_however_much_is_written_meanwhile(tmp_path):
     migrate(connection)
     connection.execute("CREATE TABLE pairs (id INTEGER PRIMARY KEY, half TEXT, filler BLOB)")
 
-    def write(number):
+    def write(pairs):
         connection.execute("BEGIN IMMEDIATE")
-        for half in ("first", "second"):
-            connection.execute("INSERT INTO pairs (half, filler) VALUES (?, zeroblob(3000))", (half,))
+        rows = [(half,) for half in ("first", "second")] * pairs
+        connection.executemany("INSERT INTO pairs (half, filler) VALUES (?, zeroblob(3000))", rows)
         connection.execute("COMMIT")
 
-    for number in range(2_000):
-        write(number)
+    write(2_000)
     connection.close()
 
     def go_on():
         nonlocal connection
         connection = open_database(database)
         while not done.is_set():
-            write(0)
+            write(1)
         connection.close()
 
     writer = threading.Thread(target=go_on)

@@ -80,7 +80,7 @@ def live_through(contracts: Contracts, folder: Path, seed: int, steps: int) -> N
 
 
 def test_two_gateways_with_one_key(contracts: Contracts, tmp_path: Path) -> None:
-    live_through(contracts, tmp_path, seed=1, steps=60)
+    live_through(contracts, tmp_path, seed=1, steps=40)
 
 
 @pytest.mark.soak

@@ -11,6 +11,8 @@ from trigpoint.fsck.check import Scope, check
 from trigpoint.store.database import open_database
 from trigpoint_tools.crash import campaign
 
+pytestmark = pytest.mark.xdist_group("crash")  # they share a chain and a broker
+
 
 @pytest.mark.parametrize("kills", [12, pytest.param(200, marks=[pytest.mark.soak, pytest.mark.timeout(1800)])])
 def test_killed_at_any_moment(tmp_path, ground, kills):

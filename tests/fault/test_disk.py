@@ -7,6 +7,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from statements import TestBoard, enrol
 from trigpoint.clock import SystemClock
+from trigpoint.errors import OperatorError
 from trigpoint.ingest import pipeline
 from trigpoint.ingest.message import Delivery, Message
 from trigpoint.ingest.pace import Pace
@@ -33,10 +34,13 @@ class Failing(sqlite3.Connection):
     """A connection whose statements fail with an I/O error when they begin with `fails`."""
 
     fails = "nothing"
+    code = sqlite3.SQLITE_IOERR
 
     def execute(self, sql, *arguments):
         if sql.startswith(Failing.fails):
-            raise sqlite3.OperationalError("disk I/O error")
+            error = sqlite3.OperationalError("disk I/O error")
+            error.sqlite_errorcode = Failing.code
+            raise error
         return super().execute(sql, *arguments)
 
 
@@ -51,7 +55,7 @@ def failing_opener(path):
 def _quick_and_clean(monkeypatch):
     monkeypatch.setattr(pipeline, "_RETRY_MIN_S", 0.05)
     yield
-    Failing.fails = "nothing"
+    Failing.fails, Failing.code = "nothing", sqlite3.SQLITE_IOERR
 
 
 def wait_for(condition, timeout_s=10):
@@ -132,6 +136,20 @@ def test_a_stop_while_the_disk_refuses_leaves_the_messages_to_the_broker(tmp_pat
         ingest.stop()
         assert replies.told == []
         assert not failures
+
+
+def test_locks_that_only_a_new_start_mends_end_it_with_a_word(tmp_path):
+    board, replies, failures = TestBoard(1), Replies(), []
+    with Writer(tmp_path / "test.db", opener=failing_opener) as writer:
+        writer.submit(lambda connection: enrol(connection, board))
+        ingest = Ingest(writer, LINK_KEY, SystemClock(), failures.append, pace=PACE)
+        ingest.start(replies)
+        Failing.fails, Failing.code = "COMMIT", sqlite3.SQLITE_PROTOCOL
+        ingest.receive(delivery(board, 1))
+        wait_for(lambda: failures)
+        assert isinstance(failures[0], OperatorError) and "start the gateway again" in str(failures[0])
+        assert replies.told == []
+        ingest.stop()
 
 
 def test_a_broken_database_is_not_tried_again_for_ever(tmp_path):

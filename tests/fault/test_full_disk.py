@@ -12,6 +12,8 @@ from trigpoint.store.database import open_database
 from trigpoint_tools.crash.campaign import OFTEN
 from trigpoint_tools.crash.witness import Witness
 
+pytestmark = pytest.mark.xdist_group("crash")  # they share a chain and a broker
+
 QUICK = {**OFTEN, "trigpoint.ingest.pipeline._RETRY_MIN_S": 0.05, "trigpoint.ingest.pipeline._RETRY_MAX_S": 0.2}
 REFUSED = re.compile(r"database refuses, no acks until .*(database or disk is full|disk I/O error)")
 

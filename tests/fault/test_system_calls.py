@@ -14,6 +14,8 @@ from trigpoint_tools.crash.campaign import OFTEN
 from trigpoint_tools.crash.faults import GROWING, WRITING, Fault
 from trigpoint_tools.crash.witness import Witness
 
+pytestmark = pytest.mark.xdist_group("crash")  # they share a chain and a broker
+
 CHANGES = {**OFTEN, "trigpoint.ingest.pipeline._RETRY_MIN_S": 0.05, "trigpoint.ingest.pipeline._RETRY_MAX_S": 0.5}
 
 
@@ -42,7 +44,7 @@ def sample(last, number):
     return dice.sample(chosen, min(number, len(chosen)))
 
 
-@pytest.mark.parametrize("number", [16, pytest.param(None, marks=[pytest.mark.soak, pytest.mark.timeout(7200)])])
+@pytest.mark.parametrize("number", [12, pytest.param(None, marks=[pytest.mark.soak, pytest.mark.timeout(7200)])])
 def test_any_call_may_fail_or_be_the_last(made, number):
     log_key = keyfiles.load_log_key(made.config.log.key_file).public_key().public_bytes_raw()
     witness, endings, wrong = Witness(made.config, log_key, made.boards), Counter(), []

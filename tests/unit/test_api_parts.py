@@ -13,7 +13,7 @@ from trigpoint.api.tokens import PREFIX, Scope, TokenFile
 from trigpoint.errors import OperatorError
 
 READINGS = frozenset({Scope.READINGS})
-_places = st.lists(st.integers(0, 2**63 - 1), min_size=1, max_size=4)
+_places = st.lists(st.integers(0, 2**53 - 1), min_size=1, max_size=4)
 
 
 @given(st.text(max_size=40), _places)
@@ -41,6 +41,12 @@ def test_a_cursor_of_another_query_or_changed_is_refused(query, other, place, da
 def test_no_text_breaks_the_cursor_parser(text):
     with pytest.raises(ProblemError):
         cursors.decode("query", text, 1)
+
+
+@pytest.mark.parametrize("number", [-(2**63), -1, 2**53, 2**63 - 1])
+def test_a_forged_cursor_leads_nowhere(number):
+    with pytest.raises(ProblemError):
+        cursors.decode("query", cursors.encode("query", number), 1)
 
 
 class _Clock:

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import pytest
+from anvil import Wire
 from publishedlog import MemorySource, entries, published
 from samples import LOG_KEY, MemoryTiles
 from trigpoint.audit.auditor import GRACE_S, Auditor
@@ -109,6 +110,21 @@ def test_another_log_key_registry_contract_or_chain(contracts, trust) -> None:
     id_of_other_key = checkpoint.log_id(address_bytes(contracts.account.address), bytes(31) + b"\x07")
     report = audit(contracts.web3, replace(trust, log_id=id_of_other_key))
     assert "another key" in detail(report, "log on chain")
+
+
+def test_a_node_that_names_another_opener(contracts, trust) -> None:
+    """The log id is bound to its opener, so nobody needs to believe the node that it is this contract's log."""
+    wire = Wire(contracts.chain.url)
+    asked = "0x" + TRANSPARENCY_LOG.call("logs", trust.log_id).hex()
+
+    def other(method, parameters, response):
+        if method == "eth_call" and parameters[0]["data"] == asked:
+            response = {**response, "result": "0x" + "00" * 12 + "11" * 20 + response["result"][66:]}
+        return response
+
+    wire.after = other
+    report = audit(wire.web3, trust)
+    assert not report.passed and "does not follow" in detail(report, "log on chain")
 
 
 def test_a_node_that_is_away_is_no_fault_of_the_log(trust) -> None:

@@ -7,6 +7,7 @@ import socket
 import socketserver
 import threading
 import time
+import tracemalloc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -223,6 +224,17 @@ def test_an_endless_body_is_cut_off_early() -> None:
             ask(server)
         time.sleep(0.1)
         assert sent < 50_000_000  # what the two sockets take in before the client hangs up
+
+
+def test_a_packed_bomb_is_not_unpacked() -> None:
+    bomb = whole(gzip.compress(bytes(50_000_000), 1), headers="Content-Encoding: gzip\r\n")
+    with serving(sends(bomb)) as server, HttpSource(server.url, sleep=no_pause) as source:
+        tracemalloc.start()
+        with pytest.raises(FetchError, match="larger than"):
+            source.get("checkpoint", 400_000)
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+    assert peak < 10_000_000
 
 
 def test_closing_ends_what_is_under_way() -> None:

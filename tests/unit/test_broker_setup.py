@@ -189,6 +189,8 @@ def test_mosquitto_takes_certificate_and_passwords(made, serving):
 
 def test_a_board_added_later_is_let_in_after_a_reload(made, serving):
     path = folder.add_user(made, "cd" * 32)
+    # Once it answers, it also knows what SIGHUP means; before, that would end it.
+    assert connect(serving.port, made / "ca.pem", path.name, path.read_text().strip()) == "Not authorized"
     serving.process.send_signal(signal.SIGHUP)
     deadline = time.monotonic() + 10
     while connect(serving.port, made / "ca.pem", path.name, path.read_text().strip()) != "Success":

@@ -284,7 +284,7 @@ ACTIONS = st.lists(
 )
 
 
-@settings(max_examples=300)
+@settings(max_examples=150)
 @given(ACTIONS)
 def test_whatever_happens_it_is_final_once_in_the_end(actions: list[tuple[str, object]]) -> None:
     chain = ToyChain()

@@ -292,7 +292,7 @@ def play(folder: Path, actions: list[tuple[str, Any]]) -> World:
     return world
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow])
 @given(ACTIONS)
 def test_whatever_happens_nothing_is_done_twice_or_beyond_the_limits(
     tmp_path_factory: pytest.TempPathFactory, actions: list[tuple[str, Any]]

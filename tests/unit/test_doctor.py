@@ -49,9 +49,9 @@ class TestDisk:
             ({"kind": "tmpfs"}, None, "file system", "warn"),
             ({"kind": "vfat"}, None, "file system", "warn"),
             ({"kind": ""}, None, "file system", "unknown"),
-            ({"sync_ms": 900.0}, None, "time to make a write durable", "warn"),
-            ({"sync_ms": 0.001}, None, "time to make a write durable", "warn"),
-            ({"sync_ms": None}, None, "time to make a write durable", "fail"),
+            ({"sync_ms": 900.0}, None, "durable write", "warn"),
+            ({"sync_ms": 0.001}, None, "durable write", "warn"),
+            ({"sync_ms": None}, None, "durable write", "fail"),
         ],
     )
     def test_judged(self, facts, written, what, level):

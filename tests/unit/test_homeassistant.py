@@ -178,6 +178,7 @@ def test_sensors_come_change_and_go_with_what_is_stored(settings, mosquitto):
             told = json.loads(home.known[first.config_topic(PLACE)])
             assert json.loads(home.known[told["state_topic"]])["value"] == "21.50"
             assert home.known[told["availability_topic"]] == b"online"
+            assert settings.broker.client_id not in str(home.known)
 
             store(writer, boards[0], boards[0].next(value=-7))
             store(writer, boards[1], boards[1].next(value=5, readings=3))

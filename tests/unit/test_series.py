@@ -1,5 +1,7 @@
 """Readings over time: what index, hours and tail give is what a pass over all statements gives."""
 
+import functools
+import itertools
 import sqlite3
 from fractions import Fraction
 
@@ -27,7 +29,8 @@ _reading = st.builds(Reading, _name, _unit, _value, _exponent, st.just(0))
 def stated(draw):
     """(board, base time or None, arrival, readings with offsets, seqs skipped)."""
     # Out of order, hours apart, and sometimes ahead of the arrival, which is doubtful.
-    base = draw(st.none() | st.integers(NOW_S - 5 * HOUR, NOW_S + 2 * HOUR))
+    often = st.sampled_from([NOW_S - 4 * HOUR, NOW_S - HOUR, NOW_S - 601, NOW_S, NOW_S + 2 * HOUR])
+    base = draw(st.none() | often | often | st.integers(NOW_S - 5 * HOUR, NOW_S + 2 * HOUR))
     readings = []
     for reading in draw(st.lists(_reading, min_size=1, max_size=4)):
         offset = draw(st.sampled_from([0, 1, 599, 3600, 7300]))
@@ -48,17 +51,19 @@ def journals(draw):
     journal.enrol(*BOARDS)
     for board, base, arrival_ms, readings, skip in draw(st.lists(stated(), max_size=14)):
         journal.store(BOARDS[board], readings, base_time=base, arrival_ms=arrival_ms, skip=skip)
-        if draw(st.integers(0, 5)) == 0:
+        if draw(st.integers(0, 3)) == 0:
             journal.fold(draw(st.integers(1, 5)))
+    if draw(st.booleans()):
+        journal.fold()
     return journal
 
 
 @st.composite
 def wanteds(draw):
-    first = draw(st.integers(NOW_S - 8 * HOUR, NOW_S + 5 * HOUR))
+    first = draw(st.just(NOW_S - 8 * HOUR) | st.integers(NOW_S - 8 * HOUR, NOW_S + 5 * HOUR))
     return Wanted(
-        draw(st.sampled_from([None, "a", "b/c", "never"])),
-        draw(st.sampled_from([None, "Cel", "%RH"])),
+        draw(st.sampled_from([None, "a", "a", "b/c", "b/c", "never"])),
+        draw(st.sampled_from([None, None, "Cel", "%RH"])),
         first,
         first + draw(st.sampled_from([1, 60, HOUR, 5 * HOUR, 20 * HOUR])),
     )
@@ -90,13 +95,29 @@ def all_pages(connection, board, wanted, limit, scan=series.SCAN_MAX):
     raise AssertionError("the pages have no end")
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=50, suppress_health_check=[HealthCheck.too_slow])
 @given(journals(), wanteds(), st.integers(1, 2), st.integers(1, 7), st.integers(1, 5))
 def test_readings_are_those_of_all_statements(journal, wanted, board, limit, scan):
     assert all_pages(journal.connection, board, wanted, limit, scan) == brute_force(journal.connection, board, wanted)
 
 
-@settings(max_examples=80, suppress_health_check=[HealthCheck.too_slow])
+def test_the_edges_of_ranges_and_hours():
+    """All ranges between the moments that matter, over statements that are folded."""
+    journal = Journal.in_memory()
+    journal.enrol(BOARDS[0])
+    first = NOW_S // HOUR * HOUR
+    times = [first, first + 1_200, first + HOUR - 1, first + HOUR, first + 3 * HOUR + 30, first + 2 * HOUR - 1]
+    for time_s in times:
+        journal.store(BOARDS[0], [Reading("a", "Cel", 1, 0, 0)], base_time=time_s, arrival_ms=NOW_MS + 4 * HOUR * 1000)
+    journal.fold()
+    moments = sorted({time_s + near for time_s in times for near in (-1, 0, 1)})
+    for from_s, to_s in itertools.combinations(moments, 2):
+        wanted = Wanted("a", None, from_s, to_s)
+        found = [row.time_s for row in all_pages(journal.connection, 1, wanted, 100)]
+        assert found == [time_s for time_s in times if from_s <= time_s < to_s]
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 @given(journals(), wanteds(), st.integers(1, 2), st.sampled_from([1, 60, 1800, 3600, 7200, 86400, 5400]))
 def test_buckets_are_the_sums_of_readings(journal, wanted, board, every_s):
     whole = _widened(wanted, every_s)
@@ -114,6 +135,25 @@ def test_buckets_are_the_sums_of_readings(journal, wanted, board, every_s):
         assert sums.readings == len(rows)
         sources = [row.time_source for row in rows]
         assert (sums.estimated, sums.doubtful) == (sources.count("arrival"), sources.count("doubtful"))
+
+
+@given(st.lists(st.tuples(st.integers(0, 30), st.integers(0, 12)).map(lambda span: (span[0], sum(span)))))
+def test_spans_are_merged_into_the_same_seqs(spans):
+    merged = list(series._merged(sorted(spans)))
+    seqs = [seq for first, last in merged for seq in range(first, last + 1)]
+    assert seqs == sorted({seq for first, last in spans for seq in range(first, last + 1)})
+    assert all(later[0] > earlier[1] + 1 for earlier, later in itertools.pairwise(merged))
+
+
+@given(st.lists(st.tuples(_value, _exponent), min_size=1, max_size=6))
+def test_sums_are_exact_whatever_the_exponents(readings):
+    sums = [series.Sums(1, 0, 1, exponent, value, value, value) for value, exponent in readings]
+    total = functools.reduce(series.Sums.plus, sums)
+    values = [value * Fraction(10) ** exponent for value, exponent in readings]
+    scale = Fraction(10) ** total.exponent
+    assert (total.readings, total.estimated, total.doubtful) == (len(values), 0, len(values))
+    assert total.exponent == min(exponent for _, exponent in readings)
+    assert (total.sum * scale, total.minimum * scale, total.maximum * scale) == (sum(values), min(values), max(values))
 
 
 def _widened(wanted: Wanted, every_s: int) -> Wanted:

@@ -18,6 +18,7 @@ from trigpoint.api.problems import ProblemError
 
 PATTERN = r"^[A-Za-z0-9_-]{22,64}$"
 _CHECK_SIZE = 8
+_NUMBER_MAX = 2**53  # anybody can compute the checksum, so what it covers is bounded as well
 _CURSOR = re.compile(PATTERN)
 
 
@@ -26,7 +27,7 @@ def encode(query: str, *place: int) -> str:
 
     Args:
         query: all that the query asks for but its page size, as text.
-        place: one to four numbers, 0 to 2^63 - 1.
+        place: one to four numbers, 0 to 2^53 - 1.
     """
     packed = struct.pack(f">{len(place)}q", *place)
     return urlsafe_b64encode(packed + _check(query, packed)).decode().rstrip("=")
@@ -46,7 +47,8 @@ def decode(query: str, cursor: str, length: int) -> tuple[int, ...]:
         packed, check = raw[:-_CHECK_SIZE], raw[-_CHECK_SIZE:]
         if len(packed) == 8 * length and check == _check(query, packed):
             place: tuple[int, ...] = struct.unpack(f">{length}q", packed)
-            return place
+            if all(0 <= number < _NUMBER_MAX for number in place):
+                return place
     raise ProblemError(400, "bad-cursor", "cursor: not one that this query gave; begin again without it")
 
 

@@ -122,7 +122,8 @@ def show(
         typer.echo(json.dumps(answer, indent=2))
         return
     held = f"not known: {trouble}" if balance is None else f"{coins(balance)} {coin}"
-    typer.echo(f"account  {address} on {preset.title if preset else f'chain {config.chain.chain_id}'}")
+    typer.echo(f"account  {address}")
+    typer.echo(f"chain    {preset.title if preset else config.chain.chain_id}")
     typer.echo(f"holds    {held}")
     if spent is not None:
         typer.echo(f"today    {coins(spent)} of {config.chain.max_spend_per_day} {coin}, at the worst")

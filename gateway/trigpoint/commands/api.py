@@ -85,7 +85,10 @@ def new(
 
 @token.command(name="ls")
 def list_tokens(directory: GatewayDirectory, *, as_json: AsJson = False) -> None:
-    """List the tokens: names, scopes, when they were made; never the tokens themselves."""
+    """List the tokens: names, scopes, when they were made; never the tokens themselves.
+
+    Example: trigpoint gateway token ls gw
+    """
     tokens = _tokens(directory).all()
     if as_json:
         rows = [{"name": one.name, "scopes": sorted(one.scopes), "made_ms": one.made_ms} for one in tokens]
@@ -109,7 +112,10 @@ def list_tokens(directory: GatewayDirectory, *, as_json: AsJson = False) -> None
 
 @token.command(name="rm")
 def remove(directory: GatewayDirectory, name: Name) -> None:
-    """Remove a token. Who has it is refused from the next request on."""
+    """Remove a token. Who has it is refused from the next request on.
+
+    Example: trigpoint gateway token rm gw grafana
+    """
     _tokens(directory).remove(name)
     typer.echo(f"Removed {name}.")
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 _MARKS = {"ok": "[green]✓[/green]", "unknown": "[dim]?[/dim]", "warn": "[yellow]![/yellow]", "fail": "[red]✗[/red]"}
 _STYLES = {"ok": "", "unknown": "dim", "warn": "yellow", "fail": "red"}
-_SUBJECT_WIDTH, _WHAT_WIDTH = 10, 28
+_SUBJECT_WIDTH, _WHAT_WIDTH = 9, 17
 
 
 def doctor(
@@ -80,7 +80,7 @@ def _show(finding: Finding, console: Console) -> None:
     row.add_column(width=1)
     row.add_column(width=_SUBJECT_WIDTH)
     row.add_column(width=_WHAT_WIDTH)
-    row.add_column(ratio=1)
+    row.add_column(ratio=1, overflow="fold")
     row.expand = True
     row.add_row(_MARKS[finding.level], Text(finding.subject, "bold"), finding.what, Text(finding.text, style))
     if finding.remedy:

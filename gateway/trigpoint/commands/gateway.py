@@ -15,14 +15,14 @@ from trigpoint.commands.status import status
 if TYPE_CHECKING:
     from trigpoint.config import Config
 
+SET_UP, RUN, LOOK_AFTER = "Set it up", "Run it", "Look after it"
+
 gateway = typer.Typer(
     no_args_is_help=True,
     help="Check, store and anchor what your boards send: run a gateway.",
 )
-gateway.command()(init)
-gateway.command()(doctor)
-gateway.command()(status)
-gateway.add_typer(broker, name="broker")
+gateway.command(rich_help_panel=SET_UP)(init)
+gateway.add_typer(broker, name="broker", rich_help_panel=SET_UP)
 
 GatewayDirectory = Annotated[
     Path,
@@ -30,7 +30,7 @@ GatewayDirectory = Annotated[
 ]
 
 
-@gateway.command()
+@gateway.command(rich_help_panel=RUN)
 def run(directory: GatewayDirectory) -> None:
     """Run a gateway in the foreground until Ctrl-C (or SIGTERM).
 
@@ -44,7 +44,7 @@ def run(directory: GatewayDirectory) -> None:
     run_gateway(load_config(directory))
 
 
-@gateway.command()
+@gateway.command(rich_help_panel=LOOK_AFTER)
 def config(
     directory: GatewayDirectory,
     *,
@@ -62,6 +62,10 @@ def config(
 
     settings = load_config(directory)
     typer.echo(json.dumps(configfile.plain(settings), indent=2) if as_json else configfile.render(settings), nl=as_json)
+
+
+gateway.command(rich_help_panel=LOOK_AFTER)(doctor)
+gateway.command(rich_help_panel=LOOK_AFTER)(status)
 
 
 def load_config(directory: Path) -> Config:

@@ -97,24 +97,24 @@ def _judge_kind(disk: Disk) -> Finding:
 
 
 def _judge_speed(disk: Disk) -> Finding:
-    what = "time to make a write durable"
+    what = "durable write"
     if disk.sync_ms is None:
         return fail(
             "disk", what, "cannot write to the data directory", "check its owner; the gateway and you need the same"
         )
-    text = f"{disk.sync_ms:.1f} ms"
+    text = f"{disk.sync_ms:.1f} ms until it is on the disk"
     if disk.sync_ms > _SLOW_SYNC_MS:
         return warn(
             "disk",
             what,
-            f"{text}; each commit waits that long, and boards wait for their acks",
+            f"{text}; each commit takes that, and boards wait for their acks",
             "use a card of class A1 or A2, or better an SSD on USB",
         )
     if disk.sync_ms < 0.05:
         return warn(
             "disk",
             what,
-            f"{text} is faster than any disk: writes are not made durable",
+            f"{text}: no disk is that fast, so writes are not made durable",
             "check the mount options (nobarrier) and the virtual machine's disk cache",
         )
     return ok("disk", what, text)

@@ -138,8 +138,10 @@ class _Work:
     def run(self) -> None:
         connection = self.connection
         try:
-            # What the gateway publishes later than this only adds to it.
+            # First what others have seen: a running gateway's log is as long as that, or longer.
             public = self.public.do(self._open_public)
+            if self.scope.chain is not None:
+                self.chain.do(self._ask, self.scope.chain)
             connection.execute("BEGIN")
             try:
                 self.file.do(self._look_through)
@@ -184,7 +186,6 @@ class _Work:
         claims = self.anchors.do(anchors.claims, connection) or []
         wanted = {claim.size for claim in claims}
         if self.scope.chain is not None:
-            self.chain.do(self._ask, self.scope.chain)
             wanted.add(self.scope.chain.size)
         with ExitStack() as stack:
             hours = Hours(connection)

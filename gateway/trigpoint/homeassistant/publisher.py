@@ -5,6 +5,7 @@ It follows the database rather than ingest, so that it can only say what is on t
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import sqlite3
 import ssl
@@ -51,7 +52,9 @@ class Publisher:
     def __init__(self, config: Config) -> None:
         settings, broker = config.homeassistant, config.broker
         client_id = f"{broker.client_id[:48]}-homeassistant"
-        availability = f"{settings.state_prefix}/gateway/{broker.client_id.replace('/', '_')}"
+        # Not the client id itself: who knows it can end the gateway's session at the broker.
+        name = hashlib.sha256(broker.client_id.encode()).hexdigest()[:16]
+        availability = f"{settings.state_prefix}/gateway/{name}"
         self._place = Place(
             settings.discovery_prefix,
             settings.state_prefix,

@@ -60,7 +60,7 @@ class Folder:
         self._log_at = now
 
         def fold(connection: sqlite3.Connection) -> None:
-            fold_log(connection)
+            fold_log(connection, tail)
             statements.count(connection, without_accepted(counts))
             if index_due:
                 fold_index(connection, tail)

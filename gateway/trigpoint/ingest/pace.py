@@ -24,9 +24,9 @@ class Pace:
         index_cells: likewise, cells of the hourly aggregates.
     """
 
-    gather_s: float = 0.02
-    linger_s: float = 0.5
-    quiet_s: float = 0.02
+    gather_s: float = 0.005
+    linger_s: float = 2.0
+    quiet_s: float = 0.01
     quiet_messages: int = 8
     batch: int = 512
     log_s: float = 60.0

@@ -216,11 +216,11 @@ class Ingest:
             pause = min(pause, until - now)
         if not self._checkers.room():
             return max(0.0, pause)  # it is a worker that must wake us
+        wanted = 1
         if len(self._inbox):
-            pause = min(pause, self._gathering_since + pace.gather_s - now)
             wanted = CHUNK_MESSAGES
-        else:
-            wanted = 1
+            if not self._chunks:
+                pause = min(pause, self._gathering_since + pace.gather_s - now)
         return max(0.0, pause) if self._inbox.sleep_until(wanted) else 0.0
 
     def _dispatch(self) -> None:
@@ -229,7 +229,8 @@ class Ingest:
         while (waiting := len(self._inbox)) and self._checkers.room():
             if not self._gathering_since:
                 self._gathering_since = now
-            if waiting < CHUNK_MESSAGES and now - self._gathering_since < self._pace.gather_s:
+            # A chunk that is not full waits a little, and for those before it: then it is fuller when its turn comes.
+            if waiting < CHUNK_MESSAGES and (self._chunks or now - self._gathering_since < self._pace.gather_s):
                 return
             deliveries = self._inbox.take(CHUNK_MESSAGES, CHUNK_BYTES)
             self._newest_at, self._gathering_since = now, 0.0

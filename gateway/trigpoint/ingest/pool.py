@@ -31,6 +31,7 @@ for a worker that itself waits to send."""
 _CHUNKS_OF_WORKER = 2
 """One to work on, and one to go on with."""
 
+_WORKER = ["-P", "-m", "trigpoint.ingest.worker"]
 _DEATHS = 5
 _DEATHS_WITHIN_S = 60.0
 
@@ -151,7 +152,7 @@ class Pool:
         with theirs:
             os.set_inheritable(theirs.fileno(), True)
             process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "trigpoint.ingest.worker", str(theirs.fileno())],
+                [sys.executable, *_WORKER, str(theirs.fileno())],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 pass_fds=[theirs.fileno()],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import islice
 
 from trigpoint.store import log, statements
 from trigpoint.store.hours import Cell, Key, cells, merge, write
@@ -15,8 +16,17 @@ _AT_ONCE = 4_096
 """Statements read at once, which bounds the memory that this takes."""
 
 
-def fold_log(connection: sqlite3.Connection) -> Head:
-    """Bring tiles and head up to all statements, in the transaction that `connection` is in; return the head."""
+def fold_log(connection: sqlite3.Connection, tail: Tail | None = None) -> Head:
+    """Bring tiles and head up to all statements, in the transaction that `connection` is in; return the head.
+
+    Args:
+        connection: the database.
+        tail: spares reading and hashing the statements that it holds, which must be the newest.
+    """
+    head = log.head(connection)
+    if tail is not None and tail.start <= head.size < tail.size:
+        fresh = islice(tail.seqs.values(), head.size - tail.start, None)  # in the order in which they were stored
+        return log.append(connection, [entry for _, entry in fresh])
     while True:
         head = log.head(connection)
         entries = statements.entries(connection, head.size, _AT_ONCE)

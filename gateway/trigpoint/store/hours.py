@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Mapping
-from operator import itemgetter
 
-from trigpoint.wire.statement import DOUBTFUL_AFTER_S, Kind, Statement
+from trigpoint.wire.statement import DOUBTFUL_AFTER_S, Columns, Kind, Statement
 
 SERIES_OF_BOARD = 1_000
 """Series of one board that are aggregated; of more, which no honest board has, only the statements tell."""
 
-_OFFSET = itemgetter(0)
 _FULL = 1 << 31
 """Readings in one cell at most, so that a sum of mantissas stays below 2^63."""
 
@@ -36,30 +34,39 @@ def cells(board: int, statement: Statement, arrival_ms: int) -> list[tuple[Key, 
     arrival_s = arrival_ms // 1000
     relative = statement.base_time is None
     base = arrival_s if statement.base_time is None else statement.base_time
-    kinds, mantissas, offsets = statement.columns
     latest = arrival_s + DOUBTFUL_AFTER_S
-    grouped: dict[tuple[int, Kind], list[tuple[int, int]]] = {}
-    if (hour := (base + min(offsets)) // 3600) == (base + max(offsets)) // 3600:
-        hours = [hour] * len(offsets)
-    else:
-        hours = [(base + offset) // 3600 for offset in offsets]
-    for hour_and_kind, pair in zip(zip(hours, kinds, strict=True), zip(offsets, mantissas, strict=True), strict=True):
-        if (group := grouped.get(hour_and_kind)) is None:
-            group = grouped[hour_and_kind] = []
-        group.append(pair)
     found: list[tuple[Key, Cell]] = []
-    for (hour, kind), pairs in grouped.items():
-        values = [mantissa for _, mantissa in pairs]
-        first_t, first = min(pairs, key=_OFFSET)
-        last_t, last = max(reversed(pairs), key=_OFFSET)
-        doubtful = 0 if relative or base + last_t <= latest else sum(base + t > latest for t, _ in pairs)
+    for hour, kind, times, values in _groups(base, statement.columns):
+        earliest, last_t = min(times), max(times)
+        if times[0] == earliest and times[-1] == last_t:
+            first, last = values[0], values[-1]
+        else:
+            first, last = values[times.index(earliest)], values[-1 - times[::-1].index(last_t)]
+        doubtful = 0 if relative or base + last_t <= latest else sum(base + t > latest for t in times)
         cell = (
             *(len(values), len(values) if relative else 0, doubtful),
             *(sum(values), min(values), max(values), first, last),
-            *(base + first_t - 3600 * hour, base + last_t - 3600 * hour, statement.seq, statement.seq),
+            *(base + earliest - 3600 * hour, base + last_t - 3600 * hour, statement.seq, statement.seq),
         )
         found.append(((board, hour, *kind), cell))
     return found
+
+
+def _groups(base: int, columns: Columns) -> list[tuple[int, Kind, list[int], list[int]]]:
+    """Return hour, kind, offsets and mantissas of the readings of each hour and kind, in their order."""
+    kinds, mantissas, offsets = columns
+    hour, number = (base + min(offsets)) // 3600, len(kinds)
+    if hour == (base + max(offsets)) // 3600:
+        # A board measures the same things in turn: then each is a slice, and no reading is looked at by itself.
+        turn = len(set(kinds))
+        if kinds == (kinds[:turn] * (number // turn + 1))[:number]:
+            return [(hour, kinds[place], offsets[place::turn], mantissas[place::turn]) for place in range(turn)]
+    grouped: dict[tuple[int, Kind], tuple[list[int], list[int]]] = {}
+    for kind, mantissa, offset in zip(kinds, mantissas, offsets, strict=True):
+        times, values = grouped.setdefault(((base + offset) // 3600, kind), ([], []))
+        times.append(offset)
+        values.append(mantissa)
+    return [(hour, kind, times, values) for (hour, kind), (times, values) in grouped.items()]
 
 
 def merge(before: Cell, more: Cell) -> Cell:

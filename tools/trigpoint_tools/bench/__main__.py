@@ -18,7 +18,21 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from trigpoint_tools.bench import api, battery, budget, crash, demo, gas, journal, log, series, signing
+from trigpoint_tools.bench import (
+    api,
+    battery,
+    budget,
+    crash,
+    demo,
+    gas,
+    ingest,
+    journal,
+    log,
+    series,
+    signing,
+    stages,
+    wear,
+)
 
 RESULTS = Path("build/bench/results.json")
 
@@ -35,6 +49,10 @@ LIMITS: dict[str, tuple[float, str]] = {
     "app_mpy_bytes": (98_304, "compiled application"),
     "series_day_ms": (50, "one board, one day, 1,440 readings, 60 in a statement, over HTTP"),
     "proof_ms_10m": (5, "inclusion proof, log of 10 million leaves, tiles in no cache"),
+    "ingest_cpu_vs_verify": (2.5, "processor time of a statement of 18 readings / of one bare P-256 verification"),
+    "ingest_rss_mb": (200, "memory of all processes under full load of 1,000 boards, what they share counted for each"),
+    "disk_bytes_per_statement_byte": (4, "bytes written / bytes of statements, full load"),
+    "disk_mb_per_day_100_boards": (1_000, "MB written a day, 100 boards with a statement a minute each"),
     "kill9_lost": (0, "acked statements that were not there after 200 kills under load"),
     "kill9_duplicated": (0, "statements that were there twice, likewise"),
     "demo_seconds": (120, "seconds that the whole demo takes, set-up apart"),
@@ -43,6 +61,7 @@ LIMITS: dict[str, tuple[float, str]] = {
 # The least that a figure may be, and what it says.
 LEAST: dict[str, tuple[float, str]] = {
     "powercut_points": (500, "runs of the journal whose power was cut, each at another flash operation"),
+    "ingest_scaling": (0.9, "statements per second with 1,000,000 stored / with 1,000"),
     "ingest_with_queries_ratio": (0.85, "statements per second while 10 questions a second are asked / without"),
 }
 
@@ -58,6 +77,14 @@ MEANINGS: dict[str, str] = {
     "battery_mah_per_day": "a sample each 10 min, connecting each hour: docs/battery.md",
     "journal_erased_bytes_per_statement": "flash erased to keep 600 bytes and then their ack",
     "journal_wear_spread": "erases of the most worn block / mean of all",
+    "stage_us_verify": "microseconds of a statement of 18 readings in this stage of ingest; likewise the others",
+    "ingest_statements_per_s": "full load, 18 readings each, broker and boards on the same machine",
+    "ingest_pss_mb": "as ingest_rss_mb, but what n processes share counted as an n-th for each",
+    "ack_ms_p50": "half load: from sending a statement to its ack, half of them",
+    "ack_ms_p99": "the same, 99 of 100",
+    "ingest_cpu_vs_verify_1": "as ingest_cpu_vs_verify with one reading in a statement",
+    "ingest_cpu_vs_verify_60": "the same with 60",
+    "ingest_readings_per_s": "full load, 60 readings in a statement",
     "log_append_per_s": "leaves appended a second of CPU time, 100 at once",
     "log_append_single_per_s": "the same one by one",
     "log_append_vs_hashes": "time of a leaf, 100 at once / time of the two hashes that it needs",
@@ -70,6 +97,7 @@ MEANINGS: dict[str, str] = {
     "queries_per_s": "questions answered meanwhile; 10 are asked",
     "query_ms_p50": "half of them were answered within so many ms, while ingest took all it could get",
     "series_bytes_per_reading": "database / readings: 10 boards, a year, a reading a minute, 60 in a statement",
+    "series_day_cpu_ms": "processor time of asking and answering it",
     "series_month_ms": "one board, a month, 720 buckets of an hour",
     "series_year_ms": "one board, a year, 365 buckets of a day",
     "series_single_bytes_per_reading": "database / readings: 100 boards, a day, one reading in a statement",
@@ -77,6 +105,7 @@ MEANINGS: dict[str, str] = {
     "series_tail_day_ms": "the same while 65,536 statements are not folded yet",
     "series_full_bytes_per_reading": "as series_bytes_per_reading with 100 boards: 52.6 million readings",
     "series_full_day_ms": "as series_day_ms, likewise",
+    "series_full_day_cpu_ms": "as series_day_cpu_ms, likewise",
     "series_full_month_ms": "as series_month_ms, likewise",
     "series_full_year_ms": "as series_year_ms, likewise",
 }
@@ -90,6 +119,10 @@ PARTS: dict[str, Callable[[Callable[[str], None]], Figures]] = {
     "gas": gas.figures,
     "series": series.figures,
     "api": api.figures,
+    "ingest": ingest.figures,
+    "scaling": ingest.scaling,
+    "stages": stages.figures,
+    "wear": wear.figures,
     "log": log.figures,
     "crash": crash.figures,
     "demo": demo.figures,

@@ -99,13 +99,14 @@ class Publisher:
         """Leave."""
         self._socket.close()
 
-    def run(self, first_seq: int, seqs: int, *, rate: float | None = None) -> Timing:
+    def run(self, first_seq: int, seqs: int, *, round_s: float = 0.0, phases: Sequence[float] | None = None) -> Timing:
         """Send these rounds of the supply and wait for all acks.
 
         Args:
             first_seq: of the first round.
             seqs: how many rounds.
-            rate: statements in a second; None for as many as the window lets through.
+            round_s: seconds that each round takes at least; 0 for as many statements as the window lets through.
+            phases: when each board's turn is in a round, 0 to 1, rising; evenly spread if None.
 
         Raises:
             LoadError: an ack was wrong, or none came however often the statements were sent.
@@ -116,21 +117,32 @@ class Publisher:
         total = seqs * len(self._topics)
         count = on_the_way = 0
         heard_at = started
+        boards = len(self._topics)
+        spread = phases or [number / boards for number in range(boards)]
+
+        def due_at(count: int) -> float:
+            turn, number = divmod(count, boards)
+            return started + round_s * (turn + spread[number])
+
         with selectors.DefaultSelector() as selector:
             selector.register(self._socket, selectors.EVENT_READ | selectors.EVENT_WRITE)
             while timing.statements < total:
                 now = time.perf_counter()
-                due = total if rate is None else min(total, int((now - started) * rate) + 1)
-                while count < due and on_the_way < self._window and len(self._unsent) < _AT_ONCE:
+                while (
+                    count < total
+                    and due_at(count) <= now
+                    and on_the_way < self._window
+                    and len(self._unsent) < _AT_ONCE
+                ):
                     number, seq, raw = next(left)
                     sent[number].append((seq, time.perf_counter()))
                     self._queue(number, raw)
                     count, on_the_way = count + 1, on_the_way + 1
                 wants = selectors.EVENT_READ | (selectors.EVENT_WRITE if self._unsent else 0)
                 selector.modify(self._socket, wants)
-                pause = 0.0 if count < due and on_the_way < self._window else _WAIT_S
-                if rate is not None and count < total:
-                    pause = max(0.0, min(pause, started + count / rate - now))
+                pause = _WAIT_S
+                if count < total and on_the_way < self._window:
+                    pause = max(0.0, min(pause, due_at(count) - now))
                 for _, events in selector.select(pause):
                     if events & selectors.EVENT_WRITE:
                         self._write()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import resource
+import shutil
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -14,11 +16,11 @@ from trigpoint.chain.deploy import deploy
 from trigpoint.chain.keys import load_account
 from trigpoint.config import Config
 from trigpoint.errors import OperatorError
-from trigpoint.init import Answers, create
+from trigpoint.init import CONFIG_NAME, Answers, create
 
 from trigpoint_tools.demo import processes
 from trigpoint_tools.load.publisher import Publisher
-from trigpoint_tools.load.statements import Supply, register
+from trigpoint_tools.load.statements import BASE_TIME, Supply, register
 from trigpoint_tools.localchain import LocalChain
 
 _COIN = 10**20
@@ -67,6 +69,15 @@ class Site:
                 raise OperatorError(f"the gateway is not ready after {_READY_TIMEOUT_S:.0f} s: read {log}")
             time.sleep(0.05)
 
+    def stop(self) -> int:
+        """Stop the gateway, and return how many bytes it has written since it was started.
+
+        The system tells that of ended children all together, so no other may end meanwhile.
+        """
+        before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_oublock
+        self.child.stop()
+        return 512 * (resource.getrusage(resource.RUSAGE_CHILDREN).ru_oublock - before)
+
     def usage(self) -> Usage:
         """Return what the gateway's processes have used so far, those that have ended included."""
         return usage(self.child.pid)
@@ -84,17 +95,23 @@ class Site:
 
 
 @contextmanager
-def make(directory: Path, loads: Supply) -> Iterator[Site]:
+def make(directory: Path, loads: Supply, *, speed: int = 1) -> Iterator[Site]:
     """Build all that a gateway needs on free loopback ports, with the supply's boards registered, and end it again.
 
     The gateway is not started yet. The boards stand in its mirror of the registry and not on the chain: to register
     thousands there would take longer than what is to be measured.
+
+    Args:
+        directory: an empty one.
+        loads: whose boards are registered.
+        speed: the gateway lives in a world that runs so many times as fast, and so does all that it does from time to
+            time.
     """
     with ExitStack() as stack:
         chain = stack.enter_context(LocalChain())
         deployment = deploy(chain.web3, chain.account())
         port = processes.free_port()
-        broker = processes.broker(port, directory / "broker.log")
+        broker = _broker(port, directory)
         stack.callback(broker.stop)
         broker.start()
         config = create(
@@ -109,16 +126,44 @@ def make(directory: Path, loads: Supply) -> Iterator[Site]:
                 transparency_log=deployment.transparency_log,
                 deploy_block=deployment.block,
                 confirmations=0,
+                world=(BASE_TIME, time.time(), speed) if speed > 1 else None,
             ),
         )
         assert config.chain.key_file is not None
         chain.rpc("anvil_setBalance", load_account(config.chain.key_file).address, hex(_COIN))
+        if speed > 1:
+            _faster_files(directory / "gateway", config, speed)
         config.data.mkdir(parents=True, exist_ok=True)
         register(config.database, loads)
         processes.wait_for_port(port, broker)
         gateway = processes.gateway(directory / "gateway", directory / "gateway" / "gateway.log")
         stack.callback(gateway.stop)
         yield Site(config, gateway)
+
+
+def _broker(port: int, directory: Path) -> processes.Child:
+    """Return Mosquitto where it is installed, with the limits that `gateway init` sets, or the embedded broker.
+
+    The embedded one has at most 100 messages on the way to a client, so that each commit of the gateway holds it up.
+    """
+    program = shutil.which("mosquitto", path=os.environ.get("PATH", "") + os.pathsep + "/usr/sbin")
+    if program is None:
+        return processes.broker(port, directory / "broker.log")
+    settings = directory / "mosquitto.conf"
+    settings.write_text(
+        f"listener {port} 127.0.0.1\nallow_anonymous true\nset_tcp_nodelay true\n"
+        "max_queued_messages 0\nmax_queued_bytes 0\nmax_inflight_messages 1000\n"
+    )
+    return processes.Child("broker", [program, "-c", str(settings)], directory / "broker.log")
+
+
+def _faster_files(directory: Path, config: Config, speed: int) -> None:
+    """Let the public files be written as often as in the faster world, for which they keep no clock of their own."""
+    path = directory / CONFIG_NAME
+    text = path.read_text()
+    line = f"publish_s = {config.log.publish_s}"
+    assert line in text
+    path.write_text(text.replace(line, f"publish_s = {max(1, config.log.publish_s // speed)}"))
 
 
 def usage(pid: int) -> Usage:

@@ -91,6 +91,19 @@ def register(database: Path, loads: Supply) -> None:
     connection.close()
 
 
+def example(shape: Shape, seq: int) -> bytes:
+    """Return one statement of this shape, under a signature of zeros."""
+    return statement.build(
+        kid=bytes(32),
+        seq=seq,
+        prev=bytes(32),
+        oldest=seq,
+        base_time=BASE_TIME,
+        readings=list(_readings(shape.readings, random.Random(1))),  # noqa: S311  (as below)
+        sign=lambda message: bytes(64),
+    )
+
+
 def _make(path: Path, shape: Shape, report: Callable[[str], None]) -> None:
     private = [ec.derive_private_key(_FIRST_KEY + number, ec.SECP256R1()) for number in range(shape.boards)]
     public = [PublicKey.of(key) for key in private]

@@ -1,0 +1,166 @@
+"""Worker processes that are killed, that keep dying, and that are left behind."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from statements import TestBoard, enrol
+from test_disk import Replies, wait_for
+from trigpoint.clock import SystemClock
+from trigpoint.ingest import pool
+from trigpoint.ingest.message import Delivery, Message
+from trigpoint.ingest.pace import Pace
+from trigpoint.ingest.pipeline import Ingest, Limits
+from trigpoint.ingest.pool import WorkersError
+from trigpoint.store import statements
+from trigpoint.store.writer import Writer
+
+LINK_KEY = ec.derive_private_key(77, ec.SECP256R1())
+PACE = Pace(gather_s=0.005, linger_s=0.02)
+
+
+def children():
+    """Return the pids of this process's workers."""
+    found = []
+    for task in Path("/proc/self/task").iterdir():
+        for child in (task / "children").read_text().split():
+            command = Path(f"/proc/{child}/cmdline")
+            if command.exists() and b"trigpoint.ingest.worker" in command.read_bytes():
+                found.append(int(child))
+    return found
+
+
+@pytest.fixture
+def boards():
+    return [TestBoard(number) for number in range(1, 4)]
+
+
+@pytest.fixture
+def writer(tmp_path, boards):
+    with Writer(tmp_path / "test.db") as writer:
+        writer.submit(lambda connection: enrol(connection, *boards))
+        yield writer
+
+
+def started(writer, workers, failures):
+    ingest, replies = (
+        Ingest(writer, LINK_KEY, SystemClock(), failures.append, pace=PACE, limits=Limits(workers=workers)),
+        Replies(),
+    )
+    ingest.start(replies)
+    return ingest, replies
+
+
+def send(ingest, boards, rounds, first=0):
+    for turn in range(rounds):
+        for number, board in enumerate(boards):
+            message = Message.of(board.topic, board.next(readings=3), 0)
+            ingest.receive(Delivery(message, 1, first + turn * len(boards) + number))
+
+
+def confirmed(replies):
+    return [packet_id for kind, packet_id in replies.told if kind == "confirm"]
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_messages_are_confirmed_in_their_order_by_however_many(writer, boards, workers):
+    failures = []
+    ingest, replies = started(writer, workers, failures)
+    send(ingest, boards, 200)
+    wait_for(lambda: len(confirmed(replies)) == 600, 30)
+    assert confirmed(replies) == list(range(600))
+    assert ingest.statistics().by_reason == {"accepted": 600}
+    assert ingest.statistics().workers == len(children()) == (0 if workers == 1 else 2)
+    ingest.stop()
+    assert not failures
+    assert not children()
+
+
+def test_a_worker_that_is_killed_is_replaced_and_nothing_is_lost(writer, boards):
+    failures = []
+    ingest, replies = started(writer, 2, failures)
+    done = threading.Event()
+
+    def killer():
+        for _ in range(3):
+            wait_for(children)
+            os.kill(children()[0], signal.SIGKILL)
+            time.sleep(0.3)
+        done.set()
+
+    thread = threading.Thread(target=killer)
+    thread.start()
+    turns = 0
+    while not done.is_set() or turns < 10:
+        send(ingest, boards, 10, first=30 * turns)
+        turns += 1
+        time.sleep(0.02)
+    thread.join()
+    wait_for(lambda: len(confirmed(replies)) == 30 * turns, 60)
+    assert confirmed(replies) == list(range(30 * turns))
+    assert ingest.statistics().by_reason == {"accepted": 30 * turns}
+    ingest.stop()
+    assert not failures
+    assert writer.submit(statements.size) == 30 * turns
+
+
+def test_workers_that_keep_dying_end_the_gateway_and_nothing_is_acked(writer, boards, monkeypatch):
+    monkeypatch.setattr(pool, "_WORKER", ["-c", "import sys; sys.exit(3)"])
+    failures = []
+    ingest, replies = started(writer, 2, failures)
+    send(ingest, boards, 1)
+    wait_for(lambda: failures, 30)
+    assert isinstance(failures[0], WorkersError)
+    assert "code 3" in str(failures[0])
+    ingest.stop()
+    assert replies.told == []
+    assert writer.submit(statements.size) == 0
+
+
+def test_workers_end_with_a_gateway_that_is_killed(tmp_path, boards):
+    code = f"""
+import sys, time
+sys.path[:0] = {[str(Path(__file__).parent), str(Path(__file__).parents[1])]!r}
+from test_workers import *
+from test_workers import _ignores
+from test_disk import Replies
+with Writer(__import__("pathlib").Path({str(tmp_path / "test.db")!r})) as writer:
+    boards = [TestBoard(1)]
+    writer.submit(lambda connection: enrol(connection, *boards))
+    ingest, replies = started(writer, 2, [])
+    send(ingest, boards, 200)
+    wait_for(lambda: len([pid for pid in children() if _ignores(pid, signal.SIGTERM)]) == 2)
+    print(*children(), flush=True)
+    time.sleep(60)
+"""
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, start_new_session=True)
+    pids = [int(pid) for pid in process.stdout.readline().split()]
+    assert len(pids) == 2
+    # A signal to the group does not end them: the gateway may still need them for its last batch.
+    for pid in pids:
+        os.kill(pid, signal.SIGTERM)
+        os.kill(pid, signal.SIGINT)
+    time.sleep(0.2)
+    assert all(Path(f"/proc/{pid}").exists() for pid in pids)
+    process.kill()
+    process.wait()
+    process.stdout.close()
+    wait_for(lambda: not any(_runs(pid) for pid in pids))
+
+
+def _ignores(pid, number):
+    (mask,) = [line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("SigIgn:")]
+    return int(mask.split()[1], 16) >> number - 1 & 1
+
+
+def _runs(pid):
+    try:
+        return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    except FileNotFoundError:
+        return False
