@@ -66,7 +66,7 @@ def _prepared():
         if config["ntp"]["host"]:
             load("ntp")
         load("mqtt", "wifi", "crash", "cose", "senml", "health")
-        if config["battery"] is not None:
+        if config["battery"] is not None and not owner.busy:
             load("battery")
         load("app")
         app = _app(config, key, journal, owner)
