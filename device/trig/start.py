@@ -13,8 +13,8 @@ from micropython import const
 
 from trig.modules import forget, load
 
-# Bytes between two collections. Left to itself MicroPython collects when the heap is full: what stays then lies all over
-# it, and there is no piece of 4 KB for a command in 24 KB of free heap.
+# Bytes between two collections. Left to itself MicroPython collects when the heap is full: what stays then lies all
+# over it, and there is no piece of 4 KB for a command in 24 KB of free heap.
 _THRESHOLD = const(4096)
 _RUNNING = const(8192)
 _RESTART_MS = const(10000)
@@ -66,7 +66,7 @@ def _prepared():
         if config["ntp"]["host"]:
             load("ntp")
         load("mqtt", "wifi", "crash", "cose", "senml", "health")
-        if config["battery"] is not None:
+        if config["battery"] is not None and not owner.busy:
             load("battery")
         load("app")
         app = _app(config, key, journal, owner)
