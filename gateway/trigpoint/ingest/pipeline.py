@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sqlite3
+import sys
 import threading
 import time
 from collections import Counter, deque
@@ -73,6 +74,13 @@ class Limits:
     workers: int | None = None
 
 
+def _cores() -> int:
+    """Return how many cores this process may use, as far as the system tells."""
+    if sys.platform == "linux":
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 class _StoppedError(Exception):
     """The gateway stops, and what was under way is left to the broker."""
 
@@ -117,7 +125,7 @@ class Ingest:
         self._reader: sqlite3.Connection | None = None
         self._selector = DefaultSelector()
         self._selector.register(self._inbox, EVENT_READ, self._inbox.drain)
-        workers = len(os.sched_getaffinity(0)) if limits.workers is None else limits.workers
+        workers = _cores() if limits.workers is None else limits.workers
         self._checkers: Checkers = Pool(self._selector, workers) if workers > 1 else InProcess()
         self._chunks: deque[Chunk] = deque()
         self._checked: list[Chunk] = []
