@@ -121,6 +121,7 @@ class Ingest:
         self._thread: threading.Thread | None = None
         self._folder = Folder(writer, pace)
         self._boards = Boards(self._load)
+        self._changed: set[bytes] = set()
         self._triage = Triage(self._boards, self._stored_entry)
         self._reader: sqlite3.Connection | None = None
         self._selector = DefaultSelector()
@@ -288,8 +289,11 @@ class Ingest:
             self._tally.unknown(stranger)
 
     def _decide(self, chunks: Sequence[Chunk]) -> Batch:
-        for kid in self._writer.changed_boards():
+        # Kept until all are taken in: what is forgotten when the disk refuses one would leave a revoked board active.
+        self._changed |= self._writer.changed_boards()
+        for kid in self._changed:
             self._boards.refresh(kid)
+        self._changed.clear()
         batch = Batch(self._boards, self._folder.tail.size, self._stored_entry, self._limits.bytes_per_day)
         for chunk in chunks:
             assert chunk.findings is not None
