@@ -265,20 +265,21 @@ class Ingest:
             return
         chunks, self._checked, self._waiting = self._checked, [], 0
         batch = self._persist(lambda: self._decide(chunks))
-        rejected = len(batch.rejected)
         stranger = next((row.topic for row in batch.rejected if row.reason == Reason.UNKNOWN_BOARD), None)
         del batch.rejected[self._rejections_left() :]
         counts = self._folder.uncounted + batch.counts
-        counted = bool(rejected or batch.evidence)  # another page is written anyhow
 
-        def write(connection: sqlite3.Connection) -> list[bytes]:
+        def write(connection: sqlite3.Connection) -> tuple[list[bytes], bool]:
+            before = connection.total_changes
             flagged = batch.write(connection)
+            # Counters go along when another page is written anyhow; a flood that is only counted writes none.
+            counted = connection.total_changes - before > len(batch.statements)
             if counted:
                 statements.count(connection, without_accepted(counts))
-            return flagged
+            return flagged, counted
 
         began = time.monotonic()
-        flagged = self._persist(lambda: self._writer.submit(write))
+        flagged, counted = self._persist(lambda: self._writer.submit(write))
         self._folder.uncounted = Counter() if counted else counts
         self._tally.committed(batch.counts, time.monotonic() - began)
         self._rejections -= len(batch.rejected)
