@@ -20,11 +20,22 @@ def start(settings: Logging, stream: TextIO | None = None) -> None:
     handler.setFormatter(
         JsonFormatter()
         if settings.format == "json"
-        else logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s")
+        else TextFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s")
     )
     logging.basicConfig(handlers=[handler], level=settings.level.upper(), force=True)
     for library in _QUIET:
         logging.getLogger(library).setLevel(logging.ERROR)
+
+
+class TextFormatter(logging.Formatter):
+    """Writes each record as one line, whatever is in it: a topic or a path may be a stranger's, a trace never is."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  (logging's own name)
+        """Return the line, with what cannot be printed escaped: line ends, and what terminals obey."""
+        line = super().formatMessage(record)
+        if line.isprintable():
+            return line
+        return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
 
 
 class JsonFormatter(logging.Formatter):

@@ -6,10 +6,12 @@ import sqlite3
 from dataclasses import dataclass
 from enum import StrEnum
 
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from trigpoint.errors import OperatorError
 from trigpoint.log import tree
+from trigpoint.log.merkle import ProofError, leaf_hash, root_from_inclusion
 from trigpoint.store import log, statements
 from trigpoint.store.chain import first_final_anchor, first_mined_anchor, is_final, latest_final_anchor
 from trigpoint.wire import receipt
@@ -119,7 +121,7 @@ def issue(
 
 
 def upgrade(connection: sqlite3.Connection, log_key: Ed25519PrivateKey, held: ReceiptFile) -> Issued | None:
-    """Issue a receipt anew if that makes it better, or if its anchor has left the chain.
+    """Issue a receipt anew if that makes it better, if its anchor has left the chain, or if it is damaged.
 
     Args:
         connection: the database, for reading; not in a transaction.
@@ -136,9 +138,21 @@ def upgrade(connection: sqlite3.Connection, log_key: Ed25519PrivateKey, held: Re
     new = receipt.parse(issued.data)
     if (new.log_id, new.statement.raw) != (held.log_id, held.statement.raw):
         raise OperatorError("it is of another log, or another statement than this gateway's: ask whoever issued it")
+    if not is_sound(held, new.board_key, log_key):
+        return issued
     if held.anchor is not None and is_final(connection, held.anchor):
         return None
     return None if held.anchor is None and issued.stage is not Stage.FINAL else issued
+
+
+def is_sound(held: ReceiptFile, board_key: PublicKey, log_key: Ed25519PrivateKey) -> bool:
+    """Tell whether all around a receipt's statement is as the log signed it: no bit of it has changed since."""
+    try:
+        root = root_from_inclusion(leaf_hash(held.statement.entry), held.index, held.size, held.path)
+        log_key.public_key().verify(held.signature, held.to_be_signed(root))
+    except (ProofError, InvalidSignature):
+        return False
+    return held.board_key == board_key
 
 
 def _place(connection: sqlite3.Connection, kid: bytes | None, seq: int | None) -> int | None:

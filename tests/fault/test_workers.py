@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -13,12 +14,13 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from statements import TestBoard, enrol
 from test_disk import Replies, wait_for
 from trigpoint.clock import SystemClock
-from trigpoint.ingest import pool
+from trigpoint.ingest import boards as board_memory
+from trigpoint.ingest import pipeline, pool
 from trigpoint.ingest.message import Delivery, Message
 from trigpoint.ingest.pace import Pace
 from trigpoint.ingest.pipeline import Ingest, Limits
 from trigpoint.ingest.pool import WorkersError
-from trigpoint.store import statements
+from trigpoint.store import queries, registry, statements
 from trigpoint.store.writer import Writer
 
 LINK_KEY = ec.derive_private_key(77, ec.SECP256R1())
@@ -80,6 +82,55 @@ def test_messages_are_confirmed_in_their_order_by_however_many(writer, boards, w
     ingest.stop()
     assert not failures
     assert not children()
+
+
+def test_a_board_is_revoked_though_the_disk_refuses_to_say_so_at_first(writer, boards, monkeypatch):
+    failures = []
+    ingest, replies = started(writer, 1, failures)
+    send(ingest, boards, 1)
+    wait_for(lambda: len(confirmed(replies)) == 3, 30)
+    load, refusals = board_memory.load, [sqlite3.OperationalError("disk I/O error")] * 2
+
+    def refuse(*arguments):
+        if refusals:
+            raise refusals.pop()
+        return load(*arguments)
+
+    monkeypatch.setattr(board_memory, "load", refuse)
+    cursor = registry.Cursor(1, bytes(20), 1, bytes(32))
+    ended = [registry.Ended(board.kid, 2) for board in boards[:2]]
+    writer.submit(lambda connection: registry.apply(connection, ended, cursor))
+    send(ingest, boards, 1, first=3)
+    wait_for(lambda: len(confirmed(replies)) == 6, 30)
+    assert ingest.statistics().by_reason == {"accepted": 4, "unknown_board": 2}
+    ingest.stop()
+    assert not failures
+    assert not refusals
+
+
+def test_a_flood_that_is_only_counted_writes_nothing(writer, boards, monkeypatch):
+    monkeypatch.setattr(pipeline, "REJECTED_KEPT", 5)
+    monkeypatch.setattr(pipeline, "_REJECTED_PER_S", 0.0)
+    failures = []
+    ingest, replies = started(writer, 1, failures)
+    send(ingest, boards, 1)
+    clones = [boards[0].make(0, bytes(32), value=1_000 + number) for number in range(statements.EVIDENCE_KEPT)]
+
+    def flood(first):
+        junk = [Message.of("trig/1/x/s", b"junk", 0)] * 20
+        held = [Message.of(boards[0].topic, clone, 0) for clone in clones]
+        for number, message in enumerate([*junk, *held]):
+            ingest.receive(Delivery(message, 1, first + number))
+        wait_for(lambda: len(confirmed(replies)) == first + 120, 30)
+
+    flood(3)
+    written = writer.submit(lambda connection: connection.total_changes)
+    clones = [boards[0].make(0, bytes(32), value=5_000 + number) for number in range(statements.EVIDENCE_KEPT)]
+    flood(123)
+    assert writer.submit(lambda connection: connection.total_changes) == written
+    ingest.stop()
+    assert not failures
+    assert writer.submit(queries.counters) == {"accepted": 3, "clone": 200, "shape": 40}
 
 
 def test_a_worker_that_is_killed_is_replaced_and_nothing_is_lost(writer, boards):

@@ -202,6 +202,19 @@ def test_a_wrong_guess_is_put_right(verified):
     assert len(verified) == before + 1
 
 
+def test_nobody_spoils_the_guesses_about_another_board(verified):
+    connection, board, rogue = memory_database(), TestBoard(1), TestBoard(2)
+    enrol(connection, board, rogue)
+    machine = Machine(connection)
+    far = spoil_signature(board.make(2**32 - 1, b"p" * 32, oldest=2**32 - 1))
+    assert [outcome.reason for outcome in machine.take([(rogue.topic, far)])] == [Reason.SHAPE]
+    assert not verified
+    # The next one is verified where that is cheap, before it is decided on.
+    checked = machine.check([(board.topic, board.next())])
+    assert len(verified) == 1
+    assert [outcome.reason for outcome in machine.commit(checked)] == [Reason.ACCEPTED]
+
+
 @given(st.binary(max_size=200))
 def test_a_peek_at_anything_never_fails(data):
     peek(data)

@@ -12,7 +12,8 @@ from trigpoint.store.chain import State, Transaction
 from trigpoint.store.database import migrate, open_database
 from trigpoint.store.fold import fold_log
 from trigpoint.verify import verify_offline
-from trigpoint.wire.receipt import Anchor
+from trigpoint.wire.errors import WireError
+from trigpoint.wire.receipt import Anchor, parse
 from trigpoint.wire.trust import Trust
 
 LOG_KEY = Ed25519PrivateKey.from_private_bytes(b"k" * 32)
@@ -101,6 +102,25 @@ def test_a_board_that_is_no_longer_active_is_proved_as_of_the_time_when_it_was(c
     assert [block_of(seq) for seq in range(8)] == [9] * 8
     connection.execute("UPDATE boards SET active_until = 1")
     assert [block_of(seq) for seq in range(8)] == [7, 7, 7, 7, 8, 8, 9, 9]
+
+
+def test_a_receipt_that_is_damaged_is_issued_anew(connection, board):
+    """Whatever byte it is that changed: what upgrade leaves as it is can be verified."""
+    log.claim(connection, TRUST.log_id, PUBLIC_KEY)
+    add(connection, board, 5)
+    anchor_head(connection, 7)
+    whole = receipts.get(connection, LOG_KEY, kid=board.kid, seq=3)
+    assert receipts.upgrade(connection, LOG_KEY, parse(whole)) is None
+    mended = 0
+    for place in range(len(whole)):
+        try:
+            held = parse(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+            issued = receipts.upgrade(connection, LOG_KEY, held)
+        except (WireError, OperatorError):
+            continue  # no receipt of this log's statement any more
+        assert issued is not None and issued.data == whole, place
+        mended += 1
+    assert mended > 100  # the path, the anchor, both keys' bytes and the signature
 
 
 def test_what_is_not_stored_has_no_receipt(connection, board):

@@ -144,6 +144,16 @@ def test_each_line_of_json_is_one_event(text, level):
     assert "ValueError" in failed["trace"]
 
 
+@given(st.text())
+def test_each_event_is_one_line_of_text_that_no_stranger_can_forge(text):
+    stream = io.StringIO()
+    logs.start(Logging(format="text"), stream)
+    logging.getLogger("trigpoint.test").warning("topic=%s", f"a\n2026-01-01 INFO trigpoint: forged\x1b[2J{text}")
+    said = stream.getvalue()
+    assert said.endswith("\n") and said[:-1].isprintable()
+    assert "topic=a\\n2026-01-01 INFO trigpoint: forged\\x1b[2J" in said
+
+
 def test_a_level_leaves_out_what_is_below_it():
     stream = io.StringIO()
     logs.start(Logging(level="warning"), stream)

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     import sqlite3
 
     from trigpoint.config import Config
-    from trigpoint.receipts import Issued
+    from trigpoint.receipts import Issued, Stage
+    from trigpoint.wire.receipt import Anchor
 
 _LOOK_EVERY_S = 1.0
 _MAX_RECEIPT_BYTES = 16_384  # docs/protocol.md section 10
@@ -92,7 +93,7 @@ def get(
         typer.echo(json.dumps(answer, indent=2))
     else:
         typer.echo(f"Wrote {output}: statement {file.statement.seq} of board {file.statement.kid.hex()}.")
-        typer.echo(_described(issued))
+        typer.echo(_described(issued.stage, issued.anchor))
         next_words = ["trigpoint", "verify", str(output), "--trust", str(trust)]
         if issued.stage is not Stage.FINAL:
             next_words = ["trigpoint", "receipt", "upgrade", str(directory), str(output)]
@@ -113,7 +114,8 @@ def upgrade(
     """Put the better receipt in the place of each FILE, once there is one.
 
     A receipt that the log alone has signed gets its anchor when that is final. One whose anchor has left the chain
-    again is issued anew as well. Each file stays the same statement, and is replaced as a whole or not at all.
+    again, or that is damaged, is issued anew as well. Each file stays the same statement, and is replaced as a whole or
+    not at all.
 
     Example: trigpoint receipt upgrade gw receipt.cose
     """
@@ -125,9 +127,7 @@ def upgrade(
         before, after, described = _upgrade(config, file)
         answers.append({"file": str(file), "before": before, "state": after})
         if not as_json:
-            typer.echo(
-                f"{file}: {before} -> {after}" if before != after else f"{file}: {after}, as before. {described}"
-            )
+            typer.echo(f"{file}: {before} -> {after}" if before != after else f"{file}: as before, {described}")
     if as_json:
         typer.echo(json.dumps({"receipts": answers}, indent=2))
 
@@ -163,18 +163,17 @@ def _wait(config: Config, index: int, timeout_s: int) -> Issued:
             issued = issue(config, None, index=index)
             if issued.stage is Stage.FINAL or time.monotonic() >= deadline:
                 return issued
-            status.update(_described(issued))
+            status.update(_described(issued.stage, issued.anchor))
             time.sleep(_LOOK_EVERY_S)
 
 
-def _described(issued: Issued) -> str:
+def _described(stage: Stage, anchor: Anchor | None) -> str:
     from trigpoint.receipts import Stage
 
-    anchor = issued.anchor
     if anchor is None:
         return "signed: the log has signed it; it waits for the next anchor."
     where = f"block {anchor.block:,} of chain {anchor.chain_id}"
-    if issued.stage is Stage.FINAL:
+    if stage is Stage.FINAL:
         return f"final: anchored in {where}."
     return f"anchored: in {where}, which is not final yet, so the receipt does not name it."
 
@@ -203,14 +202,18 @@ def _upgrade(config: Config, path: Path) -> tuple[str, str, str]:
         except OperatorError as error:
             raise OperatorError(f"{path}: {error}") from error
         if better is None:
-            now = receipts.issue(connection, log_key, kid=held.statement.kid, seq=held.statement.seq)
-            return str(now.stage), str(now.stage), _described(now)
+            stage, anchor = receipts.Stage.FINAL, held.anchor
+            if anchor is None:
+                now = receipts.issue(connection, log_key, kid=held.statement.kid, seq=held.statement.seq)
+                stage, anchor = now.stage, now.anchor
+            return str(stage), str(stage), _described(stage, anchor)
+        damaged = not receipts.is_sound(held, parse(better.data).board_key, log_key)
     try:
         write_whole(path, better.data)
     except OSError as error:
         raise OperatorError(f"cannot write {path}: {error.strerror}; it is as it was") from error
-    before = receipts.Stage.SIGNED if held.anchor is None else "an anchor that left the chain"
-    return str(before), str(better.stage), _described(better)
+    before = "signed" if held.anchor is None else "an anchor that left the chain"
+    return "damaged" if damaged else before, str(better.stage), _described(better.stage, better.anchor)
 
 
 def find_board(connection: sqlite3.Connection, prefix: str) -> bytes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import socket
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -25,9 +25,9 @@ class Inbox:
         self._items: deque[Delivery] = deque()
         self._wanted: int | None = None
         self._room = threading.Event()
-        self._reader, self._writer = os.pipe()
-        os.set_blocking(self._reader, False)
-        os.set_blocking(self._writer, False)
+        self._reader, self._writer = socket.socketpair()
+        self._reader.setblocking(False)
+        self._writer.setblocking(False)
 
     def __len__(self) -> int:
         """Return how many messages wait."""
@@ -35,7 +35,7 @@ class Inbox:
 
     def fileno(self) -> int:
         """Return the descriptor that can be read when the reader is to wake."""
-        return self._reader
+        return self._reader.fileno()
 
     def put(self, delivery: Delivery, stopping: Callable[[], bool]) -> None:
         """Add a message. Waits while the queue is full, unless everything stops: then the message is dropped."""
@@ -79,15 +79,10 @@ class Inbox:
     def drain(self) -> None:
         """Take note of having been woken."""
         with suppress(BlockingIOError):
-            os.read(self._reader, 64)
+            self._reader.recv(64)
 
     def wake(self) -> None:
         """Wake the reader now."""
         self._wanted = None
         with suppress(BlockingIOError):
-            os.write(self._writer, b"\0")
-
-    def close(self) -> None:
-        """Give the descriptors back; nobody may use it any more."""
-        os.close(self._reader)
-        os.close(self._writer)
+            self._writer.send(b"\0")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sqlite3
+import sys
 import threading
 import time
 from collections import Counter, deque
@@ -73,6 +74,13 @@ class Limits:
     workers: int | None = None
 
 
+def _cores() -> int:
+    """Return how many cores this process may use, as far as the system tells."""
+    if sys.platform == "linux":
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 class _StoppedError(Exception):
     """The gateway stops, and what was under way is left to the broker."""
 
@@ -113,11 +121,12 @@ class Ingest:
         self._thread: threading.Thread | None = None
         self._folder = Folder(writer, pace)
         self._boards = Boards(self._load)
+        self._changed: set[bytes] = set()
         self._triage = Triage(self._boards, self._stored_entry)
         self._reader: sqlite3.Connection | None = None
         self._selector = DefaultSelector()
         self._selector.register(self._inbox, EVENT_READ, self._inbox.drain)
-        workers = len(os.sched_getaffinity(0)) if limits.workers is None else limits.workers
+        workers = _cores() if limits.workers is None else limits.workers
         self._checkers: Checkers = Pool(self._selector, workers) if workers > 1 else InProcess()
         self._chunks: deque[Chunk] = deque()
         self._checked: list[Chunk] = []
@@ -256,20 +265,21 @@ class Ingest:
             return
         chunks, self._checked, self._waiting = self._checked, [], 0
         batch = self._persist(lambda: self._decide(chunks))
-        rejected = len(batch.rejected)
         stranger = next((row.topic for row in batch.rejected if row.reason == Reason.UNKNOWN_BOARD), None)
         del batch.rejected[self._rejections_left() :]
         counts = self._folder.uncounted + batch.counts
-        counted = bool(rejected or batch.evidence)  # another page is written anyhow
 
-        def write(connection: sqlite3.Connection) -> list[bytes]:
+        def write(connection: sqlite3.Connection) -> tuple[list[bytes], bool]:
+            before = connection.total_changes
             flagged = batch.write(connection)
+            # Counters go along when another page is written anyhow; a flood that is only counted writes none.
+            counted = connection.total_changes - before > len(batch.statements)
             if counted:
                 statements.count(connection, without_accepted(counts))
-            return flagged
+            return flagged, counted
 
         began = time.monotonic()
-        flagged = self._persist(lambda: self._writer.submit(write))
+        flagged, counted = self._persist(lambda: self._writer.submit(write))
         self._folder.uncounted = Counter() if counted else counts
         self._tally.committed(batch.counts, time.monotonic() - began)
         self._rejections -= len(batch.rejected)
@@ -280,8 +290,11 @@ class Ingest:
             self._tally.unknown(stranger)
 
     def _decide(self, chunks: Sequence[Chunk]) -> Batch:
-        for kid in self._writer.changed_boards():
+        # Kept until all are taken in: what is forgotten when the disk refuses one would leave a revoked board active.
+        self._changed |= self._writer.changed_boards()
+        for kid in self._changed:
             self._boards.refresh(kid)
+        self._changed.clear()
         batch = Batch(self._boards, self._folder.tail.size, self._stored_entry, self._limits.bytes_per_day)
         for chunk in chunks:
             assert chunk.findings is not None

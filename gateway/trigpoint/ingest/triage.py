@@ -44,6 +44,8 @@ class Triage:
         if seen is None:
             return None
         kid, seq, oldest = seen
+        if message.topic != f"trig/1/{kid.hex()}/s":
+            return None  # refused whatever it says; and nobody is to spoil the guesses about another board
         board = self._boards.get(kid)
         if board is None or not board.state.active or not board.served:
             return None
