@@ -58,8 +58,10 @@ def test_from_an_empty_folder_to_a_verified_receipt(tmp_path: Path, chain: Local
         password.write_text("a word for the broker\n")
         password.chmod(0o600)
         emulated = subprocess.Popen(
-            [sys.executable, "-m", "trigpoint", "board", "emulate", board, "--gateway", gw]
-            + ["--password-file", str(password)],
+            [
+                *(sys.executable, "-m", "trigpoint", "board", "emulate", board, "--gateway", gw),
+                *("--password-file", str(password)),
+            ],
             stdout=subprocess.PIPE,
             text=True,
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
