@@ -168,8 +168,14 @@ def _typed() -> LocalAccount:
 def _read(source: Path, passphrase_file: Path | None) -> LocalAccount:
     from trigpoint import keyfiles
     from trigpoint.chain.keys import load_account, unlock
+    from trigpoint.errors import OperatorError
 
-    if passphrase_file is None and keyfiles.is_keystore(source) and sys.stdin.isatty():
+    if passphrase_file is None and keyfiles.is_keystore(source):
+        if not sys.stdin.isatty():
+            raise OperatorError(
+                f"the keystore {source} needs its passphrase, and there is nobody to ask: name a file with it, mode "
+                "0600, with --from-passphrase-file"
+            )
         return unlock(source, typer.prompt(f"Passphrase of {source}", hide_input=True))
     return load_account(source, passphrase_file)
 
