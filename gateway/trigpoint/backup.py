@@ -166,7 +166,9 @@ class Restore:
         with _told(database):
             if new_log:
                 kept += self._begin_anew()
-            elif not chain_asked:
+            # For a new log the chain was not asked. If the gateway gets the old key after all, as from a systemd
+            # credential of that name, nothing else would keep it from going on with the old log.
+            if new_log or not chain_asked:
                 self._forget_chain()
             if database.exists():
                 kept += _set_aside(database)

@@ -90,14 +90,14 @@ def load_keystore(path: Path) -> dict[str, object]:
     return keystore
 
 
-def load_password(path: Path) -> str:
+def load_password(path: Path, what: str = "password") -> str:
     """Read a password file: one line. Raises OperatorError if it is missing, open to others, empty or not UTF-8."""
     try:
-        password = _read(path, "password").decode().rstrip("\r\n")
+        password = _read(path, what).decode().rstrip("\r\n")
     except UnicodeDecodeError as error:
-        raise OperatorError(f"password file {path} is not UTF-8 text") from error
+        raise OperatorError(f"{what} file {path} is not UTF-8 text") from error
     if not password or "\n" in password:
-        raise OperatorError(f"password file {path} must hold the password on one line")
+        raise OperatorError(f"{what} file {path} must hold the {what} on one line")
     return password
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,7 +20,9 @@ def only_one(data: Path) -> Iterator[None]:
     """
     try:
         data.mkdir(parents=True, exist_ok=True)
-        lock = (data / "lock").open("wb")
+        # Its owner's alone: whoever can open a file can lock it, and so keep the gateway from starting.
+        lock = os.fdopen(os.open(data / "lock", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600), "wb")
+        os.fchmod(lock.fileno(), 0o600)
     except OSError as error:
         raise OperatorError(f"cannot write to the data directory {data}: {error.strerror}; check its owner") from error
     with lock:

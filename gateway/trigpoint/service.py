@@ -104,7 +104,8 @@ def _start(config: Config, watch: _Watch, stack: ExitStack) -> tuple[Publisher, 
     """Start all parts, each once what it needs is there; `stack` will stop them in the opposite order."""
     if not config.chain.device_registry or not config.chain.transparency_log:
         raise OperatorError(
-            "chain.device_registry and chain.transparency_log are empty: run `trigpoint chain deploy`, or fill them in"
+            "chain.device_registry and chain.transparency_log are empty: run "
+            "`trigpoint chain deploy --gateway DIR`, or fill them in"
         )
     clock = config.make_clock()
     log_key = keyfiles.load_log_key(config.log.key_file)

@@ -105,7 +105,7 @@ def gather(config: Config) -> Status:
     place = config.data if config.data.exists() else config.data.parent
     usage = shutil.disk_usage(place)
     if not config.database.exists():
-        note = "it has not run yet: trigpoint gateway run"
+        note = "it has not run yet: trigpoint gateway run DIR"
         return Status(running, now_ms, usage.free, usage.total, note=note)
     live, note = None, ""
     if running is not False:

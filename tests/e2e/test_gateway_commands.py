@@ -177,6 +177,7 @@ class TestDoctor:
         assert done.code == 1
         assert "✓ keys" in done.out and "✗ broker" in done.out and "✗ chain" in done.out
         assert "→" in done.out and "things do not work" in done.out
+        assert "DIR" not in done.out
         answer = json.loads(trigpoint("gateway", "doctor", place, "--json").out)
         assert answer["well"] is False
         assert {"keys", "clock", "database", "disk", "broker", "chain", "service"} == {

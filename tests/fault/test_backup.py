@@ -16,7 +16,7 @@ from trigpoint.backup import back_up
 from trigpoint.cli import app
 from trigpoint.config import load
 from trigpoint.errors import OperatorError
-from trigpoint.store import queries
+from trigpoint.store import queries, registry
 from trigpoint.store.database import open_database
 from trigpoint.verify import verify_offline
 from trigpoint.wire.trust import Trust
@@ -144,6 +144,8 @@ def test_an_old_backup_never_forks_the_log_and_a_new_log_goes_on_from_it(_site, 
         assert code == 0
         kept = {Path(path).name.split("-")[0]: Path(path) for path in json.loads(said)["kept"]}
         assert set(kept) == {"public", "log"}
+        with closing(open_database(config.database, read_only=True)) as connection:
+            assert registry.cursor(connection) is None, "it does not start before it has asked the chain"
         drill.run(6)
         assert command("fsck", _site.directory, "--chain", "--signatures")[0] == 0
         new_trust = Trust.from_json((config.public / "trust.json").read_text())

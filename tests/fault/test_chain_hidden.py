@@ -7,12 +7,15 @@ from typing import Any
 import pytest
 from anvil import Contracts, SoftwareBoard, Wire
 from trigpoint.chain.abi import DEVICE_REGISTRY
-from trigpoint.chain.crosscheck import ROUND_S
+from trigpoint.chain.crosscheck import MOST_AT_ONCE, ROUND_S, CrossCheck
 from trigpoint.chain.errors import ChainUnavailableError
+from trigpoint.chain.node import Node
 from trigpoint.chain.registration import register
 from trigpoint.chain.registry import SAVE_EVERY_S, RegistrySync
 from trigpoint.store import registry as store
+from trigpoint.store.registry import Registered
 from trigpoint.store.writer import Writer
+from web3 import Web3
 
 
 class Mirror:
@@ -171,3 +174,16 @@ def test_blocks_without_events_wear_no_disk(mirror: Mirror) -> None:
     assert saved is not None and saved.block == reached
     mirror.start()
     assert mirror.sync.step().block == reached
+
+
+def test_however_many_boards_strangers_register_a_minute_asks_about_few(tmp_path: Path) -> None:
+    with Writer(tmp_path / "gateway.db") as writer:
+        events = [
+            Registered(number.to_bytes(32, "big"), bytes(32), bytes(32), number.to_bytes(20, "big"), 1)
+            for number in range(4_000)
+        ]
+        writer.submit(lambda connection: store.apply(connection, events, store.Cursor(1, bytes(20), 1, bytes(32))))
+        check = CrossCheck(Node(Web3()), bytes(20), writer)
+        turns = [check._turn() for _ in range(-(-8_000 // MOST_AT_ONCE))]
+    assert {len(turn) for turn in turns} <= {MOST_AT_ONCE, 8_000 % MOST_AT_ONCE}
+    assert len({subject for turn in turns for subject in turn}) == 8_000, "and all have their turn"

@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from selectors import DefaultSelector
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -172,6 +173,21 @@ def test_workers_that_keep_dying_end_the_gateway_and_nothing_is_acked(writer, bo
     ingest.stop()
     assert replies.told == []
     assert writer.submit(statements.size) == 0
+
+
+def test_a_worker_that_was_replaced_has_nothing_more_to_say(boards):
+    """Two may die at one moment, and what the first leaves goes to the second, which is found dead before its turn."""
+    with DefaultSelector() as selector:
+        workers = pool.Pool(selector, 1)
+        chunk = pool.Chunk([], [(boards[0].next(), 0, None)])
+        workers.submit(chunk)
+        (key,) = selector.get_map().values()
+        workers._replace(workers._workers[0])
+        key.data()
+        for found, _ in selector.select(10):
+            found.data()
+        workers.close()
+    assert chunk.findings is not None and chunk.findings[0][0] == boards[0].kid
 
 
 def test_workers_end_with_a_gateway_that_is_killed(tmp_path, boards):

@@ -1,5 +1,6 @@
 """The live stream: every statement once, however often the listener has to come back."""
 
+import asyncio
 import json
 import socket
 import time
@@ -138,6 +139,16 @@ def test_listeners_are_bounded_and_places_come_free(journal, tmp_path):
             time.sleep(0.1)
         assert status == 200
         listeners[1].cut()
+
+
+def test_listeners_who_come_at_one_moment_are_bounded_too():
+    async def told():
+        arrivals = live.Arrivals(reader=None)
+        arrivals.clients = 2
+        events = [event async for event in live._events(None, arrivals, 0, None, 2)]
+        return events, arrivals.clients
+
+    assert asyncio.run(told()) == ([b"retry: 30000\n\n"], 2)
 
 
 def test_a_slow_listener_costs_no_memory_and_holds_nobody_up(journal, tmp_path, monkeypatch):

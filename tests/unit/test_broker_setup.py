@@ -109,6 +109,8 @@ def test_users_come_stay_and_go(made):
 def test_a_folder_that_is_not_there_or_damaged_is_named(tmp_path, made):
     with pytest.raises(OperatorError, match=r"nothing.*No such file.*broker renew"):
         folder.add_user(tmp_path / "nothing", BOARD)
+    with pytest.raises(OperatorError, match=r"nothing.*No such file.*broker renew"):
+        folder.users(tmp_path / "nothing")
     (made / "passwd").write_text("a line\n")
     with pytest.raises(OperatorError, match="line 1 of the broker's password file"):
         folder.add_user(made, BOARD)

@@ -3,6 +3,7 @@
 import os
 import socket
 import sqlite3
+import stat
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -187,6 +188,7 @@ def test_whether_a_gateway_runs_is_told_without_touching_its_lock(tmp_path):
     assert is_running(tmp_path) is False
     with only_one(tmp_path):
         assert is_running(tmp_path) is True
+        assert stat.S_IMODE((tmp_path / "lock").stat().st_mode) == 0o600, "who can open it can hold it"
     assert is_running(tmp_path) is False
     assert is_running(tmp_path, tmp_path / "no such file") is None
 

@@ -4,6 +4,7 @@ import json
 import re
 import threading
 import time
+from contextlib import closing
 from pathlib import Path
 
 import paho.mqtt.client as paho
@@ -15,8 +16,10 @@ from paho.mqtt.enums import CallbackAPIVersion
 from statements import BASE_TIME, TestBoard, enrol
 from trigpoint import broker as shipped
 from trigpoint import config
+from trigpoint.homeassistant import publisher as publishing
 from trigpoint.homeassistant.discovery import UNITS, Place, Sensor, discovery, states
 from trigpoint.homeassistant.publisher import Publisher
+from trigpoint.store.database import open_database
 from trigpoint.store.writer import Writer
 from trigpoint.wire.statement import Reading, build, parse
 
@@ -199,6 +202,26 @@ def test_sensors_come_change_and_go_with_what_is_stored(settings, mosquitto):
             publisher.stop()
             home.wait(lambda known: b"offline" in known.values())
             home.close()
+
+
+def test_a_board_that_makes_up_names_fills_no_broker(settings, monkeypatch):
+    monkeypatch.setattr(publishing, "_SENSORS_OF_BOARD", 2)
+    boards, told = [TestBoard(1), TestBoard(2)], []
+    with Writer(settings.database) as writer:
+        writer.submit(lambda connection: enrol(connection, *boards))
+        publisher = Publisher(settings)
+        monkeypatch.setattr(publisher, "_send", lambda topic, message: told.append(topic))
+        for readings in (1, 3):
+            for board in boards:
+                store(writer, board, board.next(readings=readings))
+        with closing(open_database(settings.database, read_only=True)) as connection:
+            publisher._follow(connection)
+            assert sorted(told) == sorted(
+                topic
+                for board in boards
+                for sensor in (Sensor(board.kid, f"r{number}", "Cel") for number in range(2))
+                for topic in (sensor.config_topic(publisher._place), sensor.state_topic(publisher._place))
+            )
 
 
 def test_what_no_gateway_has_verified_is_not_shown(settings, mosquitto):

@@ -116,14 +116,17 @@ async def live(
     first = last_event_id if last_event_id is not None else query.after
     start = await gateway.reader.read(journal.size) if first is None else first + 1
     return StreamingResponse(
-        _events(gateway.reader, arrivals, start, query.board),
+        _events(gateway.reader, arrivals, start, query.board, gateway.settings.live_clients),
         media_type=_STREAM,
         headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
     )
 
 
-async def _events(reader: Reader, arrivals: Arrivals, start: int, board: str | None) -> AsyncIterator[bytes]:
-    """Yield events from the leaf index `start` on, for ever."""
+async def _events(reader: Reader, arrivals: Arrivals, start: int, board: str | None, most: int) -> AsyncIterator[bytes]:
+    """Yield events from the leaf index `start` on, for ever; nothing if `most` listen already."""
+    if arrivals.clients >= most:  # of those who ask at one moment, all find a place free, and too many come here
+        yield b"retry: 30000\n\n"
+        return
     arrivals.clients += 1
     try:
         yield b"retry: 2000\n\n"

@@ -113,7 +113,7 @@ class TokenFile:
             tokens = self.all()
             kept = [token for token in tokens if token.name != name]
             if len(kept) == len(tokens):
-                raise OperatorError(f"there is no token {name}; `trigpoint gateway token ls` shows all")
+                raise OperatorError(f"there is no token {name}; `trigpoint gateway token ls DIR` shows all")
             self._write(kept)
 
     def all(self) -> list[Token]:

@@ -142,8 +142,13 @@ def remove_user(folder: Path, name: str) -> bool:
 
 
 def users(folder: Path) -> list[str]:
-    """Return the users that the broker is to know, boards and others. Raises OperatorError if the file is damaged."""
+    """Return the users that the broker is to know, boards and others.
+
+    Raises:
+        OperatorError: the folder is missing, or its list of users is damaged.
+    """
     with _writing(folder):
+        folder.stat()
         return sorted(_users(folder))
 
 
@@ -185,7 +190,7 @@ def _writing(folder: Path) -> Iterator[None]:
     except OSError as error:
         where = error.filename or folder
         raise OperatorError(
-            f"cannot use the broker's set-up, {where}: {error.strerror}; `trigpoint gateway broker renew` makes one"
+            f"cannot use the broker's set-up, {where}: {error.strerror}; `trigpoint gateway broker renew DIR` makes one"
         ) from error
 
 

@@ -91,7 +91,7 @@ def check_contracts(web3: Web3, device_registry: bytes, transparency_log: bytes)
         if not node.has_code(address):
             raise OperatorError(
                 f"no contract at {checksum(address)} on chain {node.chain_id()}: correct chain.{name}, "
-                "or run `trigpoint chain deploy`"
+                "or run `trigpoint chain deploy --gateway DIR`"
             )
     try:
         registry = bytes.fromhex(node.call(TRANSPARENCY_LOG, transparency_log, "registry")[0].removeprefix("0x"))

@@ -24,7 +24,11 @@ from trigpoint.store.writer import Writer
 _log = logging.getLogger(__name__)
 
 ROUND_S: Final = 3600.0
-"""All boards and owners are asked about once in so long."""
+"""All boards and owners are asked about once in so long, unless they are too many for that."""
+
+MOST_AT_ONCE: Final = 60
+"""Boards and owners asked about in a minute, at most. The registry is open to all: strangers' boards must not use up
+what a node's provider allows, nor keep the thread from anchoring."""
 
 _TURN_S: Final = 60.0
 _BELIEVED = 2
@@ -91,7 +95,7 @@ class CrossCheck:
     def _turn(self) -> list[bytes]:
         """Return the ids of the boards (32 bytes) and the owners (20 bytes) whose turn it is."""
         subjects = self._writer.submit(_subjects)
-        size = max(1, round(len(subjects) * _TURN_S / ROUND_S + 0.5))
+        size = min(MOST_AT_ONCE, max(1, round(len(subjects) * _TURN_S / ROUND_S + 0.5)))
         if self._at >= len(subjects):
             self._at = 0
         chosen = subjects[self._at : self._at + size]

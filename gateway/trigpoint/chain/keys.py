@@ -88,7 +88,7 @@ def encrypt(account: LocalAccount, passphrase: str) -> bytes:
 
 def _passphrase(path: Path, passphrase_file: Path | None) -> str:
     if passphrase_file is not None:
-        return keyfiles.load_password(passphrase_file)
+        return keyfiles.load_password(passphrase_file, "passphrase")
     folder = os.environ.get("CREDENTIALS_DIRECTORY", "")
     credential = Path(folder, CREDENTIAL)
     if not folder or not credential.exists():
@@ -96,4 +96,4 @@ def _passphrase(path: Path, passphrase_file: Path | None) -> str:
             f"the keystore {path} needs its passphrase: name a file with it (mode 0600) as chain.passphrase_file, "
             f"or give the service the systemd credential {CREDENTIAL}"
         )
-    return keyfiles.load_password(credential)
+    return keyfiles.load_password(credential, "passphrase")

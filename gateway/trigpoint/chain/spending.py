@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from decimal import Decimal
 from typing import Final
 
-from trigpoint.chain.signing import unsigned_of
+from trigpoint.chain.signing import Unsigned, unsigned_of
 from trigpoint.errors import OperatorError
 from trigpoint.store.chain import State, Transaction
 
@@ -29,6 +29,7 @@ def spent(transactions: Iterable[Transaction]) -> int:
     A nonce is paid for once. It counts as what it has cost if a block took one of its variants; else as the dearest
     variant could cost at the worst; and not at all once all are given up, for then another transaction used it. What a
     chain charges beside gas, such as Base for room on Ethereum, is in what it has cost and not in the worst case.
+    What it has cost is a node's word, so it counts as no less than it must have been.
 
     Args:
         transactions: all variants of each nonce.
@@ -40,12 +41,23 @@ def spent(transactions: Iterable[Transaction]) -> int:
         nonce = transaction.nonce
         if nonce is None or transaction.raw is None:
             continue
+        unsigned = unsigned_of(transaction.raw)
         if transaction.cost is not None:
-            paid[nonce] = transaction.cost
+            paid[nonce] = max(transaction.cost, _least_cost(unsigned))
         if transaction.state not in {State.REPLACED, State.ABANDONED}:
             alive.add(nonce)
-        worst[nonce] = max(worst.get(nonce, 0), unsigned_of(transaction.raw).worst_cost)
+        worst[nonce] = max(worst.get(nonce, 0), unsigned.worst_cost)
     return sum(paid.get(nonce, cost if nonce in alive else 0) for nonce, cost in worst.items())
+
+
+def _least_cost(unsigned: Unsigned) -> int:
+    """Return what a transaction must have cost once a block took it, in wei.
+
+    A tip is paid in full, and without one the whole price (EIP-1559); of the gas limit, which has a quarter to spare
+    (`transactions.prepare`), a call of ours uses more than half. Both may be a lying node's choice, but then they are
+    what it makes us pay: it cannot have us pay much and count little.
+    """
+    return unsigned.gas // 2 * (unsigned.fee if unsigned.tip is None else unsigned.tip)
 
 
 def check_limit(others: Iterable[Transaction], worst_cost: int, limit_wei: int | None) -> None:

@@ -13,6 +13,7 @@ from trigpoint.chain.errors import ChainUnavailableError, NodeRefusedError, Reve
 from trigpoint.chain.node import Node, Receipt, address_bytes, checksum
 from trigpoint.chain.pricing import usual_price
 from trigpoint.chain.signing import Signed, Signer, Unsigned, sign
+from trigpoint.chain.spending import coins
 from trigpoint.errors import OperatorError
 
 _POLL_S = 0.1
@@ -84,8 +85,8 @@ def check_funds(node: Node, account: str, unsigned: Unsigned) -> None:
     needed, balance = unsigned.worst_cost, node.balance(address_bytes(account))
     if balance < needed:
         raise OutOfFundsError(
-            f"the account {account} holds {balance} wei and needs {needed} for the next transaction on "
-            f"chain {unsigned.chain_id}: send it funds"
+            f"the account {account} holds {coins(balance)} and needs {coins(needed)} of the coin of chain "
+            f"{unsigned.chain_id} for its next transaction: send it funds"
         )
 
 

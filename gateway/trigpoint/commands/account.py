@@ -47,7 +47,7 @@ def new(
 
     made: LocalAccount = Account.create()
     _write(file, made, encrypt=encrypt, passphrase_file=passphrase_file)
-    _done(file, made.address, "Made", as_json=as_json)
+    _done(file, made.address, "Made", encrypted=encrypt, as_json=as_json)
 
 
 @account.command(name="import")
@@ -85,7 +85,7 @@ def import_(
     """
     taken = _typed() if source is None else _read(source, source_passphrase_file)
     _write(file, taken, encrypt=encrypt, passphrase_file=passphrase_file)
-    _done(file, taken.address, "Imported", as_json=as_json)
+    _done(file, taken.address, "Imported", encrypted=encrypt, as_json=as_json)
 
 
 @account.command()
@@ -168,8 +168,14 @@ def _typed() -> LocalAccount:
 def _read(source: Path, passphrase_file: Path | None) -> LocalAccount:
     from trigpoint import keyfiles
     from trigpoint.chain.keys import load_account, unlock
+    from trigpoint.errors import OperatorError
 
-    if passphrase_file is None and keyfiles.is_keystore(source) and sys.stdin.isatty():
+    if passphrase_file is None and keyfiles.is_keystore(source):
+        if not sys.stdin.isatty():
+            raise OperatorError(
+                f"the keystore {source} needs its passphrase, and there is nobody to ask: name a file with it, mode "
+                "0600, with --from-passphrase-file"
+            )
         return unlock(source, typer.prompt(f"Passphrase of {source}", hide_input=True))
     return load_account(source, passphrase_file)
 
@@ -199,7 +205,7 @@ def _new_passphrase(file: Path | None) -> str:
     from trigpoint.errors import OperatorError
 
     if file is not None:
-        return keyfiles.load_password(file)
+        return keyfiles.load_password(file, "passphrase")
     if not sys.stdin.isatty():
         raise OperatorError(
             "there is nobody to ask for a passphrase: write one to a file, mode 0600, and name it with "
@@ -209,10 +215,12 @@ def _new_passphrase(file: Path | None) -> str:
     return passphrase
 
 
-def _done(file: Path, address: str, verb: str, *, as_json: bool) -> None:
+def _done(file: Path, address: str, verb: str, *, encrypted: bool, as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps({"account": address, "key_file": str(file)}, indent=2))
         return
     typer.echo(f"{verb} the account {address}; its key is in {file}.")
     typer.echo(f"Next: name it in the [chain] section of gateway.toml: key_file = {json.dumps(str(file.absolute()))}")
+    if encrypted:
+        typer.echo('and the file with its passphrase: passphrase_file = "..."')
     typer.echo(f"and see what it holds: {shlex.join(['trigpoint', 'chain', 'account', 'show', '--gateway', 'DIR'])}")

@@ -35,20 +35,36 @@ StationOption = Annotated[
 ]
 
 _PERMIT_LIFE_S = 3600
+_CONFIG_FILE = "/config.json"
 _AUTHORITY_FILE = "/ca.der"
 _OWNER = re.compile("0x[0-9a-fA-F]{40}")
 _NO_METADATA = bytes(32)
 
 
 @board.command()
-def emulate(directory: BoardDirectory, *, gateway: GatewayOption, station: StationOption = "JFK") -> None:
+def emulate(
+    directory: BoardDirectory,
+    *,
+    gateway: GatewayOption,
+    station: StationOption = "JFK",
+    password_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--password-file",
+            metavar="FILE",
+            help="The board's password at the broker, which goes into its config.json: once is enough.",
+            show_default=False,
+        ),
+    ] = None,
+) -> None:
     """Run an emulated board in the foreground, with its console, until Ctrl-C.
 
     It is the board's own firmware in the real MicroPython; the chips around it are emulated, and its sensor measures
     the weather of 2013. Its flash and its key stay in DIR: run it again and it goes on where it was. The gateway must
     live in an emulated world (gateway init --world-speed), so that both agree on the time.
 
-    Enrol it first (board enroll), or its gateway refuses what it says until you do.
+    Enrol it first (board enroll), or its gateway refuses what it says until you do. If the broker asks for passwords,
+    give it one (gateway broker add-board), or it never gets through.
 
     Example: trigpoint board emulate board1 --gateway gw --station LGA
     """
@@ -56,6 +72,8 @@ def emulate(directory: BoardDirectory, *, gateway: GatewayOption, station: Stati
 
     with _explained():
         emulated = open_board(directory, load_config(gateway), station)
+        if password_file is not None:
+            _set_password(emulated, password_file)
         emulated.start()
         typer.echo(f"Running the board in {directory} with the weather of {station}. Ctrl-C stops it.")
         shown: list[str] = []
@@ -99,6 +117,7 @@ def enroll(
 
     Example: trigpoint board enroll board1 --gateway gw
     """
+    from trigpoint.broker.folder import FOLDER
     from trigpoint.chain.client import connect
     from trigpoint.chain.keys import load_account, load_signer
     from trigpoint.chain.node import Node
@@ -142,7 +161,13 @@ def enroll(
         typer.echo(f"Enrolled board {kid_of(permit).hex()}")
         typer.echo(f"in block {done.block} for {done.gas_used:,} gas; its owner is 0x{permit.owner.hex()}.")
     next_words = ["trigpoint", "board", "emulate", str(directory), "--gateway", str(gateway), "--station", station]
-    typer.echo(f"Next: {shlex.join(next_words)}")
+    if config.broker.username:
+        kid = kid_of(permit).hex()
+        typer.echo(f"Next: {shlex.join(['trigpoint', 'gateway', 'broker', 'add-board', str(gateway), kid])}")
+        password = f"--password-file {shlex.quote(str(gateway / FOLDER / 'passwords' / kid))}"
+        typer.echo(f"and then: {shlex.join(next_words)} {password}")
+    else:
+        typer.echo(f"Next: {shlex.join(next_words)}")
 
 
 def open_board(directory: Path, config: Config, station: str) -> EmulatedBoard:
@@ -177,6 +202,14 @@ def open_board(directory: Path, config: Config, station: str) -> EmulatedBoard:
     if authority is not None:
         made.write_file(_AUTHORITY_FILE, authority)
     return made
+
+
+def _set_password(emulated: EmulatedBoard, file: Path) -> None:
+    from trigpoint.keyfiles import load_password
+
+    firmware = json.loads(emulated.read_file(_CONFIG_FILE))
+    firmware["broker"]["password"] = load_password(file)
+    emulated.write_file(_CONFIG_FILE, json.dumps(firmware).encode())
 
 
 def board_config(

@@ -74,7 +74,7 @@ def add_board(
 
     Example: trigpoint gateway broker add-board gw 6d0a…
     """
-    _add(directory, board.lower(), new_password=new_password, as_json=as_json, what="the board's config.json")
+    _add(directory, board.lower(), new_password=new_password, as_json=as_json, what="goes into the board's config.json")
 
 
 @broker.command("add-user")
@@ -94,7 +94,7 @@ def add_user(
 
     if user not in SERVICES:
         raise OperatorError(f"{user!r} is none of {', '.join(SERVICES)}; for a board use `gateway broker add-board`")
-    _add(directory, user, new_password=new_password, as_json=as_json, what=f"whoever is to log in as {user}")
+    _add(directory, user, new_password=new_password, as_json=as_json, what=f"is for whoever is to log in as {user}")
 
 
 @broker.command()
@@ -138,7 +138,7 @@ def _add(directory: Path, user: str, *, new_password: bool, as_json: bool, what:
     if as_json:
         typer.echo(json.dumps({"user": user, "password_file": str(path)}))
         return
-    typer.echo(f"The password of {user} is in {path}: it belongs into {what}.")
+    typer.echo(f"The password of {user} is in {path}: it {what}.")
     _say_install(directory)
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -41,7 +43,7 @@ def doctor(
     from trigpoint.doctor.finding import Level
 
     config = load_config(directory)
-    found = _examine(config, quiet=as_json)
+    found = _examine(config, shlex.quote(str(directory)), quiet=as_json)
     failed = any(finding.level is Level.FAIL for finding in found)
     if as_json:
         lines = [vars(finding) for finding in found]
@@ -49,18 +51,20 @@ def doctor(
     raise typer.Exit(1 if failed else 0)
 
 
-def _examine(config: Config, *, quiet: bool) -> list[Finding]:
+def _examine(config: Config, directory: str, *, quiet: bool) -> list[Finding]:
     from rich.console import Console
 
     from trigpoint.doctor.examine import examine
 
+    # Remedies name the gateway's directory as DIR: only here it is known how it was called.
+    named = (replace(finding, remedy=finding.remedy.replace(" DIR`", f" {directory}`")) for finding in examine(config))
     if quiet:
-        return list(examine(config))
+        return list(named)
     console = Console(highlight=False)
     found: list[Finding] = []
     with console.status("Looking …") as status:
         subject = ""
-        for finding in examine(config):
+        for finding in named:
             if finding.subject != subject:
                 subject = finding.subject
                 console.print()

@@ -108,7 +108,8 @@ def restore(
         )
     if new_log:
         typer.echo(
-            "A new log begins: give the new trust.json to whoever verifies, and keep the old one for old receipts."
+            "A new log begins: give the new trust.json to whoever verifies, and keep the old one for old receipts. "
+            "The gateway asks the chain before it starts."
         )
     typer.echo(f"Next: trigpoint gateway run {shlex.quote(str(directory))}")
 

@@ -180,7 +180,7 @@ def _report(directory: Path, config: Config, made: list[Path], broker_made: Made
         steps.append(f"install the broker as {directory / FOLDER / 'README.md'} says")
     steps += [
         f"send the gateway's account some {coin}: {account_address(config)}",
-        f"trigpoint chain deploy --gateway {where}   (or put the addresses of contracts that exist into {CONFIG_NAME})",
+        f"trigpoint chain deploy --gateway {where}   (or name contracts that exist in {CONFIG_NAME})",
         f"trigpoint gateway doctor {where}",
         f"trigpoint gateway run {where}",
     ]

@@ -226,9 +226,11 @@ def _ask_anchors(console: Console) -> int:
         "At most once in so many seconds, and only if something new came. Each time costs about 60,000 gas. Until then "
         "a reading is vouched for by the gateway alone. 3600 is once an hour, 86400 once a day.",
     )
-    while (seconds := int(typer.prompt("  Seconds", default=_ANCHOR_EVERY_S, type=int))) < 1:
-        console.print("  at least 1", style="red")
-    return seconds
+    while True:
+        answer = str(typer.prompt("  Seconds", default=_ANCHOR_EVERY_S)).strip()
+        if answer.isdecimal() and int(answer) >= 1:
+            return int(answer)
+        console.print(f"  {answer!r} is no whole number of seconds, at least 1", style="red")
 
 
 def _explain(console: Console, title: str, text: str) -> None:

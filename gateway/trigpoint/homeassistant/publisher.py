@@ -10,6 +10,7 @@ import logging
 import sqlite3
 import ssl
 import threading
+from collections import Counter
 from contextlib import closing, suppress
 from importlib.metadata import version
 from typing import Any
@@ -34,6 +35,10 @@ _LOOK_FOR_REVOKED_EVERY = 30
 
 _NEWEST = 2_000
 """Statements taken at one look: of more, the older ones are passed over, for only the newest value of each matters."""
+
+_SENSORS_OF_BOARD = 256
+"""Sensors of one board that are announced, as many as one statement has readings. What is announced stays at the broker
+and at Home Assistant, and a board can make up a new name for each reading."""
 
 _ALL = 1_000_000
 _KEEPALIVE_S = 60
@@ -66,6 +71,7 @@ class Publisher:
         self._stopping = threading.Event()
         self._anew = threading.Event()
         self._announced: set[Sensor] = set()
+        self._sensors: Counter[bytes] = Counter()
         self._ended: set[bytes] = set()
         self._size = 0
         self._client = paho.Client(CallbackAPIVersion.VERSION2, client_id)
@@ -127,6 +133,7 @@ class Publisher:
         self._ended.clear()
         self._remove_ended(connection)
         self._announced.clear()
+        self._sensors.clear()
         self._size = _size(connection)
         for board in queries.standings(connection, 0, _ALL):
             if board.active_until_s is None and board.newest is not None and board.newest.leaf_index < self._size:
@@ -151,6 +158,9 @@ class Publisher:
             if sensor.kid in self._ended:
                 continue
             if sensor not in self._announced:
+                if self._sensors[sensor.kid] >= _SENSORS_OF_BOARD:
+                    continue
+                self._sensors[sensor.kid] += 1
                 self._send(sensor.config_topic(self._place), discovery(sensor, self._place, decimals))
                 self._announced.add(sensor)
             self._send(sensor.state_topic(self._place), message)
@@ -164,6 +174,7 @@ class Publisher:
                 self._send(sensor.config_topic(self._place), b"")
                 self._send(sensor.state_topic(self._place), b"")
                 self._announced.discard(sensor)
+            del self._sensors[kid]
         self._ended = ended
 
     def _send(self, topic: str, message: bytes) -> None:

@@ -171,6 +171,8 @@ class Pool:
             self._replace(worker)
 
     def _receive(self, worker: _Worker) -> None:
+        if worker not in self._workers:
+            return  # it was replaced over another's event of the same moment
         try:
             findings: list[Finding] = marshal.loads(worker.connection.recv_bytes())  # noqa: S302  (from our own child)
         except (EOFError, OSError):
