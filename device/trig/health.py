@@ -67,6 +67,7 @@ def gather(app):
         "faults": app.faults,
         "lost": app.lost,
         "bad_acks": app.uplink.bad_acks,
+        "refused": client.refused,
         "sensor_errors": errors,
         "last_error": plain(app.last_error),
         "ssid": app.wifi.ssid and plain(app.wifi.ssid),

@@ -16,18 +16,19 @@ class Owner(Trial):
 
     receive_bytes = COMMAND_BYTES
 
-    def __init__(self, change, trial_s, sleeps, key, kid):
+    def __init__(self, change, trial_s, sleeps, key, kid, dropped):
         """Take the parts; look into an update that is pending.
 
         Args:
             change, trial_s, sleeps: as for Trial.
             key: the owner key, x || y.
             kid: our board id.
+            dropped: what trig.listener.heard returned.
 
         Raises:
             OSError: flash or NVS refuse.
         """
-        self._commands = Commands(key, kid)
+        self._commands = Commands(key, kid, dropped)
         topic = "trig/1/" + kid.hex()
         self._request_topic = topic + "/u"
         self._client = None

@@ -67,20 +67,23 @@ class Quiet:
         return False
 
 
-def begin(change, config, kid):
-    """Return who watches over this start: Quiet or Listener, or with something under way a Trial or the Owner."""
-    watch = _watch(change, config, kid)
+def begin(change, config, kid, dropped):
+    """Return who watches over this start: Quiet or Listener, or with something under way a Trial or the Owner.
+
+    ``dropped`` is what trig.listener.heard returned.
+    """
+    watch = _watch(change, config, kid, dropped)
     forget("change")  # it has served, until a trial ends or a command comes
     return watch
 
 
-def _watch(change, config, kid):
+def _watch(change, config, kid, dropped):
     key = config["owner_key"]
     sleeps = config["battery"] is not None
     if key and (change.trying or change.fetching):
         from trig.owner import Owner
 
-        return Owner(change, config["trial_s"], sleeps, key, kid)
+        return Owner(change, config["trial_s"], sleeps, key, kid, dropped)
     if change.trying:
         from trig.trial import Trial
 
@@ -88,5 +91,5 @@ def _watch(change, config, kid):
     if key:
         from trig.listener import Listener
 
-        return Listener(change.report(), key, kid)
+        return Listener(change.report(), key, kid, dropped)
     return Quiet(change.report())

@@ -53,15 +53,18 @@ def _prepared():
         config = _config(path)
         key, journal = _identity(config["secure_element"])
         load("quiet")
-        if config["owner_key"] and not change.trying:
+        dropped = None
+        if config["owner_key"]:
             from trig.listener import heard
 
-            if heard(config["owner_key"], key.kid, change.record.counter):
+            dropped = heard(config["owner_key"], key.kid, change.record.counter, change.trying)
+            if dropped == "":
+                slots.good()  # this reset is no bad end
                 _reset()
         from trig.quiet import begin
         from trig.sensors import drivers
 
-        owner = begin(change, config, key.kid)
+        owner = begin(change, config, key.kid, dropped)
         load(*drivers(path))
         if config["ntp"]["host"]:
             load("ntp")

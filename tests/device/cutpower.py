@@ -14,7 +14,7 @@ from pathlib import Path
 
 from trigpoint_tools.powercut import FLASH, WHOLE, micropython
 
-_BOARD = '''
+BOARD = '''
 import asyncio, io, sys
 from hashlib import sha256
 
@@ -216,7 +216,7 @@ class Outcome:
     failures: tuple[str, ...]
 
 
-_PATH = f"import sys\nsys.path.append({str(Path(__file__).parents[1] / 'boardcode')!r})\n"
+PATH = f"import sys\nsys.path.append({str(Path(__file__).parents[1] / 'boardcode')!r})\n"
 
 
 def cut_everywhere(
@@ -232,5 +232,5 @@ def cut_everywhere(
         timeout: seconds for all.
     """
     call = f"import json\nprint(json.dumps(every({kind}, {proves}, {torn}, {tuple(again)})))\n"
-    end, runs, failures = json.loads(micropython(FLASH + _PATH + _BOARD + call, heap="6m", timeout=timeout))
+    end, runs, failures = json.loads(micropython(FLASH + PATH + BOARD + call, heap="6m", timeout=timeout))
     return Outcome(tuple(end), runs, tuple(failures))
