@@ -120,7 +120,7 @@ def _start(config: Config, watch: _Watch, stack: ExitStack) -> tuple[Publisher, 
     chain = ChainLoop(
         config, log_key, writer, clock, failed=watch.failed, moved=watch.parts.watch("chain", chain_loop.STALLS_S)
     )
-    away = "" if chain.check() else " when last seen: no node answers yet"
+    away = "" if chain.check() else " when last seen: it could not be checked yet"
     _ready("chain", f"chain {config.chain.chain_id}, {queries.active_boards(reader)} active boards{away}")
     trust = chain.trust
 

@@ -76,7 +76,7 @@ def test_it_starts_without_a_node_and_anchors_by_a_keystore_and_by_a_program(
     )
     faulty.down = True
     gateway = Gateway(settings, tmp_path)
-    assert any("no node answers yet" in line for line in gateway.lines)
+    assert any("could not be checked yet" in line for line in gateway.lines)
     board.next()
     client.deliver([board])
     faulty.heal()

@@ -191,7 +191,7 @@ def gateway_directory(tmp_path, contracts, embedded_broker):
         ("rpc_url", '"http://127.0.0.1:1/secret-token"', r"127\.0\.0\.1:1"),
         ("chain_id", "1", "chain 31337, not 1"),
         ("transparency_log", f'"0x{"11" * 20}"', r"no contract at 0x1{40}.*chain\.transparency_log"),
-        ("device_registry", '""', "empty: run `trigpoint chain deploy`"),
+        ("device_registry", '""', "empty: run `trigpoint chain deploy --gateway DIR`"),
         ("port", "1", r"cannot reach the MQTT broker at 127\.0\.0\.1:1"),
     ],
 )

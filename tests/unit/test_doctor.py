@@ -60,6 +60,10 @@ class TestDisk:
         assert levels(found)[what] == level
         assert all(finding.remedy for finding in found if finding.level in (Level.WARN, Level.FAIL))
 
+    def test_a_full_disk_is_no_question_of_its_owner(self):
+        (found,) = (one for one in disk.judge(a_disk(free=0, sync_ms=None), None) if one.what == "durable write")
+        assert "room" in found.remedy
+
     def test_this_machines(self, tmp_path):
         found = disk.look(tmp_path)
         assert 0 < found.free <= found.total

@@ -99,6 +99,8 @@ def _judge_kind(disk: Disk) -> Finding:
 def _judge_speed(disk: Disk) -> Finding:
     what = "durable write"
     if disk.sync_ms is None:
+        if disk.free < _BLOCK:
+            return fail("disk", what, "there is no room for it", "make room, as above")
         return fail(
             "disk", what, "cannot write to the data directory", "check its owner; the gateway and you need the same"
         )
