@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 from selectors import DefaultSelector
 
@@ -31,11 +32,13 @@ PACE = Pace(gather_s=0.005, linger_s=0.02)
 def children():
     """Return the pids of this process's workers."""
     found = []
+    gone = suppress(FileNotFoundError, ProcessLookupError)  # threads and processes end while one looks
     for task in Path("/proc/self/task").iterdir():
-        for child in (task / "children").read_text().split():
-            command = Path(f"/proc/{child}/cmdline")
-            if command.exists() and b"trigpoint.ingest.worker" in command.read_bytes():
-                found.append(int(child))
+        with gone:
+            for child in (task / "children").read_text().split():
+                with gone:
+                    if b"trigpoint.ingest.worker" in Path(f"/proc/{child}/cmdline").read_bytes():
+                        found.append(int(child))
     return found
 
 
