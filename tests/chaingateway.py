@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from anvil import Contracts, Wire
+from anvil import Contracts, Crash, Wire
 from eth_account.signers.local import LocalAccount
 from trigpoint.chain.abi import TRANSPARENCY_LOG
 from trigpoint.chain.anchoring import Anchorer
@@ -117,6 +117,26 @@ class Gateway:
                 return
             self.contracts.mine()
         raise AssertionError("it never became final")
+
+    def cut_after(self, moments: int) -> None:
+        """Crash after so many of the moments at which a cut can tell: writes, and before and after a sending."""
+        left = moments
+
+        def cut(*_: object) -> Any:
+            nonlocal left
+            left -= 1
+            if left < 0:
+                raise Crash
+
+        def cut_sending(method: str, *_: object) -> None:
+            if method == "eth_sendRawTransaction":
+                cut()
+
+        def cut_after_sending(method: str, parameters: Any, response: Any) -> Any:
+            cut_sending(method)
+            return response
+
+        self.wire.before, self.wire.after, self.writer.hook = cut_sending, cut_after_sending, cut
 
     def passes(self, seconds: float) -> None:
         """Let the clock go on."""

@@ -1,7 +1,6 @@
 """Anchors that no block takes: offered again at a higher price up to the limits, and each still exactly once."""
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 from anvil import Contracts, Crash
@@ -119,23 +118,7 @@ def test_cut_at_every_point_of_a_higher_price_it_is_anchored_once(contracts: Con
         contracts.automine(False)
         gateway.anchorer.step()
         gateway.passes(PATIENCE_S)
-        left = point
-
-        def cut(*_: object) -> Any:
-            nonlocal left
-            left -= 1
-            if left < 0:
-                raise Crash
-
-        def cut_sending(method: str, *_: object) -> None:
-            if method == "eth_sendRawTransaction":
-                cut()
-
-        def cut_after_sending(method: str, parameters: Any, response: Any) -> Any:
-            cut_sending(method)
-            return response
-
-        gateway.wire.before, gateway.wire.after, gateway.writer.hook = cut_sending, cut_after_sending, cut
+        gateway.cut_after(point)
         try:
             gateway.anchorer.step()
             done = True

@@ -45,23 +45,7 @@ def test_cut_at_every_point_it_anchors_exactly_once(contracts: Contracts, tmp_pa
         contracts.automine(automine)
         gateway = Gateway(contracts, tmp_path / f"{point}.db", contracts.chain.account(), confirmations=1)
         gateway.grow(5)
-        left = point
-
-        def cut(*_: object) -> Any:
-            nonlocal left
-            left -= 1
-            if left < 0:
-                raise Crash
-
-        def cut_sending(method: str, *_: object) -> None:
-            if method == "eth_sendRawTransaction":
-                cut()
-
-        def cut_after_sending(method: str, parameters: Any, response: Any) -> Any:
-            cut_sending(method)
-            return response
-
-        gateway.wire.before, gateway.wire.after, gateway.writer.hook = cut_sending, cut_after_sending, cut
+        gateway.cut_after(point)
         try:
             gateway.run_until_final(5)
             done = True
