@@ -17,7 +17,8 @@ import resource
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -192,6 +193,46 @@ class Gateway:
         self._client.publish(topic[:-1] + "a", sealed, qos=1)
 
 
+@contextmanager
+def lone_board(
+    directory: Path, speed: float, settings: Mapping[str, Any]
+) -> Iterator[tuple[EmulatedBoard, Gateway, float]]:
+    """Give a new board, switched off, its broker and its gateway, and the seconds of an empty loop on the board.
+
+    Args:
+        directory: where its files go.
+        speed: of its world.
+        settings: what its configuration says besides Wi-Fi, broker and link key.
+    """
+    weather = Weather.load(station="JFK")
+    clock = WorldClock(int(weather.first) + 86400, time.time(), speed)
+    link = ec.generate_private_key(ec.SECP256R1())
+    ours = PublicKey.of(link)
+    port = free_port()
+    config = {
+        "version": 1,
+        "wifi": [{"ssid": "trig", "password": "password"}],
+        "broker": {"host": "127.0.0.1", "port": port, "tls": False},
+        "link_key": (ours.x + ours.y).hex(),
+        **settings,
+    }
+    child = broker(port, directory / "broker.log")
+    child.start()
+    try:
+        wait_for_port(port, child)
+        board = EmulatedBoard.create(directory / "board", config, clock, weather, "160k")
+        public = json.loads(board.exec("import trig.enroll; trig.enroll.show()").splitlines()[-1])
+        loop_s = int(board.exec(EMPTY_LOOP)) / 1_000_000
+        gateway = Gateway(port, link, PublicKey(bytes.fromhex(public["x"]), bytes.fromhex(public["y"])), clock)
+        try:
+            yield board, gateway, loop_s
+        finally:
+            board.cut()
+            gateway.close()
+    finally:
+        child.stop()
+
+
 def run_readings(directory: Path, readings: int, reconnects: int) -> Run:
     """Let a new board take so many readings.
 
@@ -204,31 +245,10 @@ def run_readings(directory: Path, readings: int, reconnects: int) -> Run:
         EmulatorError: the board could not be started.
         RuntimeError: the gateway refused something, or the board stands still.
     """
-    weather = Weather.load(station="JFK")
-    clock = WorldClock(int(weather.first) + 86400, time.time(), SPEED)
-    link = ec.generate_private_key(ec.SECP256R1())
-    numbers = link.public_key().public_numbers()
-    port = free_port()
-    config = {
-        "version": 1,
-        "wifi": [{"ssid": "trig", "password": "password"}],
-        "broker": {"host": "127.0.0.1", "port": port, "tls": False},
-        "link_key": (numbers.x.to_bytes(32, "big") + numbers.y.to_bytes(32, "big")).hex(),
-        "sensors": SENSORS,
-        "sample_s": 1,
-        "resend_s": 2,
-        "batch": {"samples": 3, "age_s": 3600},
-    }
-    child = broker(port, directory / "broker.log")
-    child.start()
-    try:
-        wait_for_port(port, child)
-        board = EmulatedBoard.create(directory / "board", config, clock, weather, "160k")
-        public = json.loads(board.exec("import trig.enroll; trig.enroll.show()").splitlines()[-1])
-        loop_s = int(board.exec(EMPTY_LOOP)) / 1_000_000
+    settings = {"sensors": SENSORS, "sample_s": 1, "resend_s": 2, "batch": {"samples": 3, "age_s": 3600}}
+    with lone_board(directory, SPEED, settings) as (board, gateway, loop_s):
         boot = board.read_file("/boot.py")
         board.write_file("/boot.py", boot + METER.encode())
-        gateway = Gateway(port, link, PublicKey(bytes.fromhex(public["x"]), bytes.fromhex(public["y"])), clock)
         try:
             before = _children_s()
             board.start()
@@ -250,11 +270,6 @@ def run_readings(directory: Path, readings: int, reconnects: int) -> Run:
             return Run(gateway.readings, _children_s() - before, loop_s, free, gateway.health[-1], seconds)
         except RuntimeError as error:
             raise RuntimeError(f"{error}; the board's console: {board.console[-20:]}") from None
-        finally:
-            board.cut()
-            gateway.close()
-    finally:
-        child.stop()
 
 
 def _looks(console: list[str]) -> dict[int, int]:
