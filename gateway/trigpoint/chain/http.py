@@ -150,14 +150,8 @@ class _Plain(HTTPConnection):
         super().request(*args, **kwargs)
 
 
-class _Tls(HTTPSConnection):
-    def connect(self) -> None:
-        super().connect()
-        _connected(self)
-
-    def request(self, *args: Any, **kwargs: Any) -> None:
-        _connected(self)
-        super().request(*args, **kwargs)
+class _Tls(_Plain, HTTPSConnection):
+    pass
 
 
 def _connected(connection: HTTPConnection) -> None:
