@@ -12,7 +12,7 @@ WORKERS ?= 4
 PYTHON_READY := .venv/.ready
 NODE_READY := contracts/node_modules/.ready
 
-.PHONY: help setup demo test soak check format bench mpremote-suite contracts clean
+.PHONY: help setup demo test soak check format bench mpremote-suite contracts deb clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -70,6 +70,9 @@ mpremote-suite: setup ## run mpremote's own tests on an emulated board; SUITE=<a
 contracts: setup ## compile the contracts and bring their ABIs and bytecode into the Python package
 	@cd contracts && node_modules/.bin/forge build
 	@$(BIN)/python -m trigpoint_tools.artifacts
+
+deb: setup ## build a Debian package for this machine's architecture in build/
+	@packaging/debian/build.sh
 
 clean: ## remove what was built (keeps .venv and contracts/node_modules)
 	@rm -rf build contracts/out contracts/cache .pytest_cache .mypy_cache .ruff_cache .hypothesis

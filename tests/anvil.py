@@ -89,6 +89,8 @@ def contracts(_deployed: Contracts) -> Iterator[Contracts]:
     yield _deployed
     _deployed.automine(True)
     assert _deployed.chain.rpc("evm_revert", snapshot)
+    # A revert does not set back what Anvil asks for gas in the next block.
+    _deployed.chain.rpc("anvil_setNextBlockBaseFeePerGas", hex(10**9))
 
 
 class Crash(BaseException):

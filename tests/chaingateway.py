@@ -8,15 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from anvil import Contracts, Wire
+from anvil import Contracts, Crash, Wire
 from eth_account.signers.local import LocalAccount
 from trigpoint.chain.abi import TRANSPARENCY_LOG
 from trigpoint.chain.anchoring import Anchorer
 from trigpoint.chain.node import address_bytes
+from trigpoint.chain.submitter import Limits
 from trigpoint.log import checkpoint
 from trigpoint.store import chain as store
 from trigpoint.store import log
-from trigpoint.store.chain import State
+from trigpoint.store.chain import State, Transaction
 from trigpoint.store.writer import Writer
 
 LOG_KEY = hashlib.sha256(b"log key").digest()
@@ -50,6 +51,8 @@ class Gateway:
     confirmations: int = 0
     every_s: int = 0
     max_fee_wei: int | None = None
+    max_spend_wei: int | None = None
+    reprice_after_s: int = 3600
     clock: SetClock = field(default_factory=SetClock)
 
     def __post_init__(self) -> None:
@@ -65,15 +68,20 @@ class Gateway:
         self.anchorer = Anchorer(
             self.wire.web3,
             self.writer,
-            account=self.account,
+            signer=self.account,
             chain_id=self.contracts.chain_id,
             contract=self.contracts.log,
             log_id=self.log_id,
             log_key=LOG_KEY,
-            confirmations=self.confirmations,
+            limits=Limits(
+                confirmations=self.confirmations,
+                max_fee_wei=self.max_fee_wei,
+                max_spend_wei=self.max_spend_wei,
+                reprice_after_s=self.reprice_after_s,
+            ),
             every_s=self.every_s,
             clock=self.clock,
-            max_fee_wei=self.max_fee_wei,
+            sleep=lambda seconds: None,
         )
 
     @property
@@ -109,6 +117,36 @@ class Gateway:
                 return
             self.contracts.mine()
         raise AssertionError("it never became final")
+
+    def cut_after(self, moments: int) -> None:
+        """Crash after so many of the moments at which a cut can tell: writes, and before and after a sending."""
+        left = moments
+
+        def cut(*_: object) -> Any:
+            nonlocal left
+            left -= 1
+            if left < 0:
+                raise Crash
+
+        def cut_sending(method: str, *_: object) -> None:
+            if method == "eth_sendRawTransaction":
+                cut()
+
+        def cut_after_sending(method: str, parameters: Any, response: Any) -> Any:
+            cut_sending(method)
+            return response
+
+        self.wire.before, self.wire.after, self.writer.hook = cut_sending, cut_after_sending, cut
+
+    def passes(self, seconds: float) -> None:
+        """Let the clock go on."""
+        self.clock.ms += int(seconds * 1000)
+
+    def live(self) -> list[Transaction]:
+        """The variants of the one transaction on its way, oldest first."""
+        groups = self.writer.submit(lambda connection: store.live(connection, self.contracts.chain_id))
+        assert len(groups) <= 1
+        return groups[0] if groups else []
 
     def anchors(self) -> list[tuple[int, State]]:
         return [(row.size, row.state) for row in self.writer.submit(store.anchors)]

@@ -32,6 +32,8 @@ _STALL_MS = const(10000)
 _POLL_MS = const(50)
 _MARGIN_S = const(60)
 _SHOWN_MS = const(2000)
+_END_POLLS = const(50)
+_END_POLL_MS = const(10)
 
 
 class State:
@@ -137,11 +139,26 @@ async def _connect(app, state, settings):
     except (asyncio.TimeoutError, MqttError):
         pass
     for task in tasks:
-        task.cancel()
-    for error in await asyncio.gather(*tasks, return_exceptions=True):
-        if isinstance(error, Exception):
-            raise error
+        await _end(task)
     return done
+
+
+async def _end(task):
+    """Cancel a task and wait for its end; raises what else it ended with.
+
+    A cancel that meets the time-out of a ``wait_for`` in the same turn is lost (MicroPython 1.28), and a busy processor
+    makes that likely: so it is looked whether it has ended, and it is told again.
+    """
+    while not task.done():
+        task.cancel()
+        for _ in range(_END_POLLS):
+            await asyncio.sleep_ms(_END_POLL_MS)
+            if task.done():
+                break
+    try:
+        await task
+    except asyncio.CancelledError:
+        pass
 
 
 async def _deliver(app, state, settings):

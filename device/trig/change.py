@@ -122,8 +122,8 @@ class Change:
         news: whether health should tell of it at once.
     """
 
-    def __init__(self, nvs):
-        """Take ``esp32.NVS`` of the application's namespace; read it and go on from where power went.
+    def __init__(self, nvs, starting=True):
+        """Take ``esp32.NVS`` of the application's namespace and read it; if ``starting``, go on from where power went.
 
         Raises:
             OSError: flash or NVS refuse.
@@ -137,11 +137,12 @@ class Change:
         self.record = record = Record(bytes(data) if size == _SIZE else None)
         self.loader = slots.load()
         self.news = False
-        before = record.pack()
-        at_start(record, self._staged(), self.loader)
-        if record.pack() != before:
-            self._save()
-        self._tidy()
+        if starting:
+            before = record.pack()
+            at_start(record, self._staged(), self.loader)
+            if record.pack() != before:
+                self._save()
+            self._tidy()
 
     @property
     def trying(self):
@@ -152,7 +153,7 @@ class Change:
     def config_path(self):
         """The configuration to run with."""
         on_trial = self.record.state == TRYING and self.record.kind == CONFIGURATION
-        return self._path() if on_trial else CONFIG
+        return self.staged_path if on_trial else CONFIG
 
     @property
     def fetching(self):
@@ -163,7 +164,7 @@ class Change:
         """The encoded manifest of the update whose files are to be fetched, None if there is none."""
         if not self.fetching:
             return None
-        with open(self._path(), "rb") as file:
+        with open(self.staged_path, "rb") as file:
             return file.read()
 
     def take(self, counter, kind, body):
@@ -215,7 +216,7 @@ class Change:
             slots.save(self.loader)
         if self.record.state == TRYING:
             if self.record.kind == CONFIGURATION:
-                os.rename(self._path(), CONFIG)
+                os.rename(self.staged_path, CONFIG)
             ended(self.record, "")
             self._save()
             self._tidy()
@@ -249,12 +250,14 @@ class Change:
             },
         }
 
-    def _path(self):
+    @property
+    def staged_path(self):
+        """Where what the newest command carried waits."""
         return "/{}{}".format(_STAGED, self.record.counter)
 
     def _staged(self):
         try:
-            os.stat(self._path())
+            os.stat(self.staged_path)
             return True
         except OSError:
             return False
@@ -269,7 +272,7 @@ class Change:
     def _tidy(self):
         """Remove the files of commands that are no longer under way."""
         busy = self.record.state == PENDING or self.record.state == TRYING
-        keep = self._path()[1:] if busy else ""
+        keep = self.staged_path[1:] if busy else ""
         for name in os.listdir("/"):
             if name.startswith(_STAGED) and name != keep:
                 os.remove("/" + name)
@@ -286,8 +289,8 @@ def family():
     return sys.platform + "-" + (names[number] if number < len(names) else str(number))
 
 
-def opened():
-    """The Change of this board. Raises OSError if flash or NVS refuse."""
+def opened(starting=False):
+    """The Change of this board, at its start or later. Raises OSError if flash or NVS refuse."""
     import esp32
 
-    return Change(esp32.NVS(_NVS))
+    return Change(esp32.NVS(_NVS), starting)

@@ -5,7 +5,6 @@ Loaded for as long as it takes to look into one.
 
 from micropython import const
 
-from trig import p256_points
 from trig.cbor import CborError, Reader
 from trig.cose import SIGN1_TAG, sign1_digest
 from trig.keys import thumbprint
@@ -22,25 +21,12 @@ class CommandError(ValueError):
     """Not a new command of our owner's to us; the message says why."""
 
 
-def accept(data, owner, kid, change):
-    """Check a command and keep it for the next start; return why it was not taken, "" if it was. Never raises.
-
-    Args:
-        data, owner, kid: as for ``open_command``.
-        change: trig.change.Change, None to read it from NVS.
-    """
+def checked(data, owner, kid, last):
+    """Return (counter, kind, body) of a command as ``open_command`` does, or why it is none of ours."""
     try:
-        if change is None:
-            from trig.change import opened
-
-            change = opened()
-        counter, kind, body = open_command(data, owner, thumbprint(owner[:32], owner[32:]), kid, change.record.counter)
-        change.take(counter, kind, body)
+        return open_command(data, owner, thumbprint(owner[:32], owner[32:]), kid, last)
     except CommandError as error:
         return str(error)
-    except OSError as error:
-        return "flash: {}".format(error)
-    return ""
 
 
 def open_command(data, owner, owner_kid, kid, last):
@@ -77,6 +63,9 @@ def open_command(data, owner, owner_kid, kid, last):
     if counter <= last:
         raise CommandError("counter {} is not above {}".format(counter, last))
     view = memoryview(data)
+    # Only now: what is not for us, or old, is to be told from the rest even where there is no room for it.
+    from trig import p256_points
+
     digest = sign1_digest(view[start:end], view[payload_start:payload_end])
     try:
         if not p256_points.verify(owner[:32], owner[32:], digest, signature):

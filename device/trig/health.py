@@ -41,7 +41,8 @@ def plain(text, limit=_MAX_TEXT):
 
 
 def gather(app):
-    """The fields of one report, from the parts of a running trig.app.App."""
+    """The fields of one report, from the parts of a running trig.app.App. To be called after a collection."""
+    free = app.heap()
     clock, journal, client = app.clock, app.journal, app.client
     cause = app.reset_cause
     errors = {}
@@ -57,7 +58,7 @@ def gather(app):
         "clock_error_s": clock.error_s,
         "clock_corrections": clock.corrections,
         "clock_refused": clock.refused,
-        "heap_free": app.heap(),
+        "heap_free": free,
         "heap_low": app.heap_low,
         "next_seq": journal.next_seq,
         "unacked": journal.depth,
@@ -66,6 +67,7 @@ def gather(app):
         "faults": app.faults,
         "lost": app.lost,
         "bad_acks": app.uplink.bad_acks,
+        "refused": client.refused,
         "sensor_errors": errors,
         "last_error": plain(app.last_error),
         "ssid": app.wifi.ssid and plain(app.wifi.ssid),

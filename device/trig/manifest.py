@@ -5,6 +5,7 @@ import sys
 from micropython import const
 
 from trig.cbor import CborError, Reader
+from trig.update import entry
 
 MAX_FILE = const(131072)
 _MAX_SIZE = const(4096)
@@ -26,6 +27,7 @@ class Manifest:
         version, follows: integers.
         family: text.
         micropython: three integers.
+        files_at, count: where in the bytes the first file's entry is, and how many there are.
     """
 
     def __init__(self, data):
@@ -49,12 +51,12 @@ class Manifest:
             count = reader.array()
             _entry(0 < count <= _MAX_FILES, "files")
             self._data = data
-            self._count = count
-            self._files_at = reader.at
+            self.count = count
+            self.files_at = reader.at
             last = ""
             starts = False
             for i in range(count):
-                path, size, digest = _file(reader)
+                path, size, digest = entry(reader)
                 _entry(_good_path(path) and path > last, "files[{}].path".format(i))
                 _entry(size <= MAX_FILE, "files[{}].size".format(i))
                 _entry(len(digest) == 32, "files[{}].sha256".format(i))
@@ -68,9 +70,9 @@ class Manifest:
     def files(self):
         """Yield (path, size, SHA-256) of each, from the bytes: all at once would be 10 KB of heap."""
         reader = Reader(self._data, _MAX_SIZE)
-        reader.at = self._files_at
-        for _ in range(self._count):
-            yield _file(reader)
+        reader.at = self.files_at
+        for _ in range(self.count):
+            yield entry(reader)
 
     def check(self, version, family):
         """Raise ManifestError unless a board of this family that has confirmed ``version`` may take it."""
@@ -82,12 +84,6 @@ class Manifest:
             raise ManifestError("family: this board is " + family)
         if tuple(sys.implementation.version[:3]) < self.micropython:
             raise ManifestError("micropython: {}.{}.{} is needed".format(*self.micropython))
-
-
-def _file(reader):
-    if reader.array() != 3:
-        raise ManifestError("files: not [path, size, sha256]")
-    return reader.text(), reader.unsigned(), bytes(reader.byte_string())
 
 
 def _entry(good, name):

@@ -296,6 +296,8 @@ class Client:
             Exception: what the payload raises.
         """
         topic = topic.encode()
+        if isinstance(payload, bytes):
+            payload = memoryview(payload)  # its slices are no copies
         if len(topic) > _MAX_TOPIC:
             raise MqttError("topic of {} bytes".format(len(topic)))
         if len(self._flights) >= _MAX_FLIGHTS:

@@ -8,8 +8,8 @@ from micropython import const
 
 from trig.modules import forget
 
-_LOOK_MS = const(500)
-_GOOD_MS = const(60000)
+LOOK_MS = const(500)
+GOOD_MS = const(60000)
 
 
 class Restart(Exception):
@@ -23,17 +23,21 @@ class Quiet:
         topics: what to subscribe to, besides acks.
         receive_bytes: the largest packet that must be taken in: an ack on its topic.
         trying: whether a trial is on.
-        busy: whether a trial is on, or an update is being fetched.
     """
 
     topics = []
     receive_bytes = 256
-    trying = busy = False
+    trying = False
 
     def __init__(self, fields):
         """Take the fields for health."""
         self._fields = fields
         self._restart = False
+
+    @property
+    def busy(self):
+        """Whether the board must stay awake for this."""
+        return False
 
     def take(self, topic, payload):
         """Take a message on one of ``topics``. Never raises: nothing that is sent may stop the board."""
@@ -48,8 +52,8 @@ class Quiet:
         began = time.ticks_ms()
         good = False
         while not self._restart:
-            await asyncio.sleep_ms(_LOOK_MS)
-            if not good and (journal.acked >= first or time.ticks_diff(time.ticks_ms(), began) > _GOOD_MS):
+            await asyncio.sleep_ms(LOOK_MS)
+            if not good and (journal.acked >= first or time.ticks_diff(time.ticks_ms(), began) > GOOD_MS):
                 good = True
                 slots.good()
         raise Restart
@@ -63,22 +67,29 @@ class Quiet:
         return False
 
 
-def begin(change, config, kid):
-    """Return who watches over this start: Quiet or Listener, or with something under way a Trial or the Owner."""
+def begin(change, config, kid, dropped):
+    """Return who watches over this start: Quiet or Listener, or with something under way a Trial or the Owner.
+
+    ``dropped`` is what trig.listener.heard returned.
+    """
+    watch = _watch(change, config, kid, dropped)
+    forget("change")  # it has served, until a trial ends or a command comes
+    return watch
+
+
+def _watch(change, config, kid, dropped):
     key = config["owner_key"]
     sleeps = config["battery"] is not None
     if key and (change.trying or change.fetching):
         from trig.owner import Owner
 
-        return Owner(change, config["trial_s"], sleeps, key, kid)
+        return Owner(change, config["trial_s"], sleeps, key, kid, dropped)
     if change.trying:
         from trig.trial import Trial
 
         return Trial(change, config["trial_s"], sleeps)
-    fields = change.report()
-    forget("change")  # it has served, until a command comes
     if key:
         from trig.listener import Listener
 
-        return Listener(fields, key, kid)
-    return Quiet(fields)
+        return Listener(change.report(), key, kid, dropped)
+    return Quiet(change.report())

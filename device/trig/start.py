@@ -13,7 +13,10 @@ from micropython import const
 
 from trig.modules import forget, load
 
-_THRESHOLD = const(4096)  # bytes between two collections
+# Bytes between two collections. Left to itself MicroPython collects when the heap is full: what stays then lies all
+# over it, and there is no piece of 4 KB for a command in 24 KB of free heap.
+_THRESHOLD = const(4096)
+_RUNNING = const(8192)
 _RESTART_MS = const(10000)
 
 
@@ -23,9 +26,14 @@ def start():
     Raises:
         trig.keys.SignerError: the board's key cannot be used; the loader keeps the reason, pauses and tries again.
         OSError: flash or NVS cannot be read; likewise.
+        MemoryError: the configuration wants more heap than there is; likewise.
     """
     gc.threshold(_THRESHOLD)
-    app = _prepared()
+    try:
+        app = _prepared()
+    except MemoryError:
+        print("no room for this configuration: fewer types of sensors, or a board with more memory (README, Heap)")
+        raise
     if app:
         gc.collect()
         print("board", app.signer.kid.hex(), "next seq", app.journal.next_seq, "free heap", gc.mem_free())
@@ -39,26 +47,34 @@ def _prepared():
     from trig.change import opened
     from trig.keys import SignerError
 
-    change = opened()
+    change = opened(starting=True)
     try:
         path = change.config_path
         config = _config(path)
         key, journal = _identity(config["secure_element"])
         load("quiet")
+        dropped = None
+        if config["owner_key"]:
+            from trig.listener import heard
+
+            dropped = heard(config["owner_key"], key.kid, change.record.counter, change.trying)
+            if dropped == "":
+                slots.good()  # this reset is no bad end
+                _reset()
         from trig.quiet import begin
         from trig.sensors import drivers
 
-        owner = begin(change, config, key.kid)
+        owner = begin(change, config, key.kid, dropped)
         load(*drivers(path))
         if config["ntp"]["host"]:
             load("ntp")
         load("mqtt", "wifi", "crash", "cose", "senml", "health")
-        if config["battery"] is not None:
+        if config["battery"] is not None and not owner.busy:
             load("battery")
         load("app")
         app = _app(config, key, journal, owner)
         forget("p256_points")
-        gc.threshold(-1)
+        gc.threshold(_RUNNING)
         return app
     except (ConfigError, SignerError) as error:
         if change.trying:

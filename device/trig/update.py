@@ -15,6 +15,7 @@ from trig.cbor import CborError, Reader, Writer
 PIECE = const(512)
 _MAX_MESSAGE = const(2112)
 _REQUEST = const(64)
+_MAX_ENTRY = const(112)  # encoded: path 66, size 5, SHA-256 34, and the head
 _TRIES = const(3)
 _ANSWER_MS = const(10000)
 _CHUNK = const(512)
@@ -28,6 +29,33 @@ class UpdateError(Exception):
     """The files do not fit, or do not come as the manifest says; the message names which."""
 
 
+def entry(reader):
+    """Read one file's entry of a manifest: (path, size, SHA-256). Raises CborError."""
+    if reader.array() != 3:
+        raise CborError("files: not [path, size, sha256]")
+    return reader.text(), reader.unsigned(), bytes(reader.byte_string())
+
+
+class Files:
+    """The entries of a manifest that has been checked, from flash: neither it nor its parser need stay on the heap."""
+
+    def __init__(self, path, at, count):
+        """Take the manifest's file, where in it the first entry is, and how many there are."""
+        self._path = path
+        self._at = at
+        self._count = count
+
+    def files(self):
+        """Yield (path, size, SHA-256) of each."""
+        at = self._at
+        for _ in range(self._count):
+            with open(self._path, "rb") as file:
+                file.seek(at)
+                reader = Reader(file.read(_MAX_ENTRY))
+            yield entry(reader)
+            at += reader.at
+
+
 class Update:
     """One update being fetched.
 
@@ -39,7 +67,7 @@ class Update:
         """Take the parts; ``run`` does the work.
 
         Args:
-            manifest: trig.manifest.Manifest.
+            manifest: Files, or what else has its method.
             slot: the folder of the slot that does not run.
             ask: ``await ask(request)`` sends an encoded request.
             answer_ms: how long to wait for the piece before asking again.

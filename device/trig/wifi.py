@@ -89,8 +89,8 @@ class Wifi:
                 return True
             status = station.status()
             connecting = status == _CONNECTING
-            if under_way and not connecting:
-                break
+            if under_way and not connecting and not station.isconnected():
+                break  # and it has not joined between the two questions
             under_way = under_way or connecting
             await asyncio.sleep_ms(_POLL_MS)
         self.error = "{}: {}".format(ssid, _FAILURES.get(status) or "status {}".format(status))

@@ -11,10 +11,14 @@ from typing import Annotated
 
 import typer
 
+from trigpoint.commands.api import serve, token
 from trigpoint.commands.board import board
 from trigpoint.commands.chain import chain
 from trigpoint.commands.demo import demo
-from trigpoint.commands.gateway import gateway
+from trigpoint.commands.gateway import LOOK_AFTER, RUN, SET_UP, gateway
+from trigpoint.commands.gateway_backup import backup, restore
+from trigpoint.commands.gateway_fsck import fsck
+from trigpoint.commands.log import log
 from trigpoint.commands.receipt import receipt
 from trigpoint.commands.verify import verify
 
@@ -32,6 +36,12 @@ app = typer.Typer(
 app.command(rich_help_panel="See it work")(demo)
 app.command(rich_help_panel="Prove a reading")(verify)
 app.add_typer(receipt, name="receipt", rich_help_panel="Prove a reading")
+app.add_typer(log, name="log", rich_help_panel="Prove a reading")
+gateway.command(rich_help_panel=RUN)(serve)
+gateway.command(rich_help_panel=LOOK_AFTER)(fsck)
+gateway.command(rich_help_panel=LOOK_AFTER)(backup)
+gateway.command(rich_help_panel=LOOK_AFTER)(restore)
+gateway.add_typer(token, name="token", rich_help_panel=SET_UP)
 app.add_typer(gateway, name="gateway", rich_help_panel="Run your own")
 app.add_typer(chain, name="chain", rich_help_panel="Run your own")
 app.add_typer(board, name="board", rich_help_panel="Run your own")
@@ -78,11 +88,15 @@ def main() -> None:
 
 def one_line(error: Exception) -> str:
     """Return the error as one line: an operator's error as it is, any other with the way to find its cause."""
+    import sqlite3
+
     from trigpoint.errors import OperatorError
 
     text = " ".join(str(error).split())
     if isinstance(error, OperatorError):
         return text
+    if isinstance(error, sqlite3.Error):
+        return f"the database: {text}; look at the disk (dmesg), then let `trigpoint gateway fsck` look at the database"
     if isinstance(error, OSError) and error.strerror:
         where = f"{error.filename}: " if error.filename else ""
         return f"{where}{error.strerror}; `trigpoint --debug ...` shows where"

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from trigpoint import keyfiles
-from trigpoint.config import Config, load
+from trigpoint.chain.presets import Preset
+from trigpoint.config import Config, check, load
+from trigpoint.configfile import render
 from trigpoint.errors import OperatorError
 
 CONFIG_NAME = "gateway.toml"
@@ -39,8 +41,19 @@ class Answers:
     confirmations: int = 12
     poll_s: int = 2
     max_fee_gwei: int = 500
+    max_spend_per_day: str = "0.1"
     anchor_every_s: int = 3600
+    metrics_listen: str = ""
     world: tuple[int, float, float] | None = None
+
+    def suited_to(self, preset: Preset) -> Answers:
+        """Return these answers with what suits a chain that we know: how often to look, and what to spend."""
+        return replace(
+            self,
+            poll_s=preset.poll_s,
+            max_fee_gwei=preset.max_fee_gwei,
+            max_spend_per_day=preset.max_spend_per_day,
+        )
 
 
 def create_keys(directory: Path) -> list[Path]:
@@ -73,16 +86,13 @@ def create(directory: Path, answers: Answers) -> Config:
     path = directory / CONFIG_NAME
     if path.exists():
         raise OperatorError(f"{path} exists already; edit it, or choose another directory")
+    text = configuration(answers)
     create_keys(directory)
     try:
-        keyfiles.write_private(path, _render(answers).encode())
+        keyfiles.write_private(path, text.encode())
     except OSError as error:
         raise OperatorError(f"cannot write {path}: {error.strerror}; check the path") from error
-    try:
-        return load(path)
-    except OperatorError:
-        path.unlink()
-        raise
+    return load(path)
 
 
 def record_contracts(path: Path, device_registry: str, transparency_log: str, deploy_block: int) -> Config:
@@ -116,79 +126,37 @@ def record_contracts(path: Path, device_registry: str, transparency_log: str, de
     return load(path)
 
 
-def _render(answers: Answers) -> str:
-    # A JSON string is a TOML basic string, but for DEL, which only TOML wants escaped; booleans and numbers are equal.
-    quoted = {
-        name: json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
-        for name, value in vars(answers).items()
-        if name != "world"
+def configuration(answers: Answers) -> str:
+    """Return the text of the configuration file that `answers` make. Raises OperatorError if one of them is wrong."""
+    sections: dict[str, object] = {
+        "data": "data",
+        "broker": {
+            "host": answers.broker_host,
+            "port": answers.broker_port,
+            "tls": answers.broker_tls,
+            "ca": answers.broker_ca,
+            "username": answers.broker_username,
+            "password_file": answers.broker_password_file,
+            "client_id": answers.broker_client_id,
+        },
+        "chain": {
+            "rpc_url": answers.rpc_url,
+            "chain_id": answers.chain_id,
+            "device_registry": answers.device_registry,
+            "transparency_log": answers.transparency_log,
+            "deploy_block": answers.deploy_block,
+            "confirmations": answers.confirmations,
+            "poll_s": answers.poll_s,
+            "max_fee_gwei": answers.max_fee_gwei,
+            "max_spend_per_day": answers.max_spend_per_day,
+            "key_file": "keys/chain.key",
+        },
+        "log": {"key_file": "keys/log.pem"},
+        "link": {"key_file": "keys/link.pem"},
+        "anchor": {"every_s": answers.anchor_every_s},
+        "metrics": {"listen": answers.metrics_listen},
     }
-    text = _TEMPLATE.format_map(quoted)
     if answers.world is not None:
         origin, real_origin, speed = answers.world
-        text += _WORLD.format(origin=origin, real_origin=float(real_origin), speed=float(speed))
-    return text
-
-
-_TEMPLATE = """\
-# Trigpoint gateway. Relative paths start from the directory of this file.
-# After a change, stop the gateway and start it again: `trigpoint gateway run <this directory>`.
-
-# The database, and under public/ the files that anyone may fetch (checkpoint, tiles, trust.json).
-# Back this directory up: it is the only thing here besides keys/ that cannot be made again.
-data = "data"
-
-[broker]
-# The MQTT broker that the boards publish to. It is trusted to be there, and with nothing else.
-host = {broker_host}
-port = {broker_port}
-# With TLS the broker's certificate is always verified: against ca (a PEM file), or the system's list if ca is empty.
-tls = {broker_tls}
-ca = {broker_ca}
-# Leave both empty for a broker that asks for no password. The file holds the password on one line, mode 0600.
-username = {broker_username}
-password_file = {broker_password_file}
-# The broker keeps messages for this name while the gateway is away. Two running gateways must not share it.
-client_id = {broker_client_id}
-
-[chain]
-# A node of the chain, JSON-RPC over HTTP. It may hold an access token: it never appears in a log.
-rpc_url = {rpc_url}
-# The node must be on this chain; the gateway refuses to start otherwise. 31337 is a local Anvil.
-chain_id = {chain_id}
-# Where the two contracts are. Empty until `trigpoint chain deploy` has put them on the chain and written them here.
-device_registry = {device_registry}
-transparency_log = {transparency_log}
-# The block of the deployment: registry events are read from there on.
-deploy_block = {deploy_block}
-# Blocks that must lie on top of a block before the gateway believes it. More is safer and slower; 0 for a local chain.
-confirmations = {confirmations}
-# Seconds between two looks at the chain, for boards newly enrolled and for anchors under way.
-poll_s = {poll_s}
-# Most that an anchor may pay for one gas, in billionths of the coin. Fees are the node's word: without a bound, one
-# that lies could spend the whole account at once. Chains with a cheap coin ask for more.
-max_fee_gwei = {max_fee_gwei}
-# The gateway's account: it opens the log and pays for anchors. Send it some of the chain's coin.
-key_file = "keys/chain.key"
-
-[log]
-# Signs checkpoints and receipts (Ed25519). Lose it and the log cannot go on; leak it and others can sign for it.
-key_file = "keys/log.pem"
-
-[link]
-# Boards and gateway derive the keys of their acks from it (P-256). Its public half is in each board's config.json.
-key_file = "keys/link.pem"
-
-[anchor]
-# Seconds between two anchors, at least. Each costs gas; until its anchor, a receipt is signed by the log alone.
-every_s = {anchor_every_s}
-"""
-
-_WORLD = """
-[clock]
-# This gateway lives in an emulated world: its clock started at `origin` (seconds since 1970) when the machine's
-# clock said `real_origin`, and runs `speed` times as fast. A real gateway has no such section.
-origin = {origin}
-real_origin = {real_origin!r}
-speed = {speed!r}
-"""
+        sections["clock"] = {"origin": origin, "real_origin": float(real_origin), "speed": float(speed)}
+    return render(check(sections, CONFIG_NAME), secrets=True)

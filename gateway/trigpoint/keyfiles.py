@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import stat
 from pathlib import Path
@@ -73,14 +74,30 @@ def load_chain_key(path: Path) -> bytes:
     return key
 
 
-def load_password(path: Path) -> str:
+def is_keystore(path: Path) -> bool:
+    """Tell whether a chain key file is an encrypted keystore (JSON) rather than plain digits. Raises OperatorError."""
+    return _read(path, "key").lstrip()[:1] == b"{"
+
+
+def load_keystore(path: Path) -> dict[str, object]:
+    """Read an encrypted keystore. Raises OperatorError if the file is missing, open to others, or not a JSON object."""
+    try:
+        keystore = json.loads(_read(path, "key"))
+    except (ValueError, RecursionError):
+        keystore = None
+    if not isinstance(keystore, dict):
+        raise OperatorError(f"key file {path} is not a keystore: give the JSON file that a wallet exported")
+    return keystore
+
+
+def load_password(path: Path, what: str = "password") -> str:
     """Read a password file: one line. Raises OperatorError if it is missing, open to others, empty or not UTF-8."""
     try:
-        password = _read(path, "password").decode().rstrip("\r\n")
+        password = _read(path, what).decode().rstrip("\r\n")
     except UnicodeDecodeError as error:
-        raise OperatorError(f"password file {path} is not UTF-8 text") from error
+        raise OperatorError(f"{what} file {path} is not UTF-8 text") from error
     if not password or "\n" in password:
-        raise OperatorError(f"password file {path} must hold the password on one line")
+        raise OperatorError(f"{what} file {path} must hold the {what} on one line")
     return password
 
 
@@ -123,12 +140,24 @@ def write_private(path: Path, data: bytes) -> None:
 
 
 def _read(path: Path, what: str) -> bytes:
+    credential = _credential(path)
+    path = credential or path
     try:
         with path.open("rb") as file:
             mode = os.fstat(file.fileno()).st_mode
-            if stat.S_IMODE(mode) & 0o077:
+            # A credential's own mode says little: systemd gives it to the service by an access list.
+            if credential is None and stat.S_IMODE(mode) & 0o077:
                 raise OperatorError(f"{what} file {path} can be read by others: run `chmod 600 {path}`")
             return file.read(_MAX_SIZE)
     except OSError as error:
         reason = error.strerror or type(error).__name__
         raise OperatorError(f"cannot read the {what} file {path}: {reason}; check the path and its owner") from error
+
+
+def _credential(path: Path) -> Path | None:
+    """Return the systemd credential that stands for `path`: the one of the same file name, if the service has it."""
+    folder = os.environ.get("CREDENTIALS_DIRECTORY")
+    if not folder:
+        return None
+    credential = Path(folder, path.name)
+    return credential if credential.exists() else None

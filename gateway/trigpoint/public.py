@@ -2,35 +2,49 @@
 
 from __future__ import annotations
 
-import os
+import logging
+import math
 import shutil
 import sqlite3
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from trigpoint.errors import OperatorError
+from trigpoint.files import FileBatch, write_whole
 from trigpoint.log import checkpoint, tiles, tree
-from trigpoint.log.tree import HASH_SIZE, TILE_HEIGHT, TILE_WIDTH
-from trigpoint.store import log
+from trigpoint.log.tiles import tile_width
+from trigpoint.log.tree import HASH_SIZE, TILE_HEIGHT, TILE_WIDTH, TileReader
+from trigpoint.store import log, statements
 from trigpoint.wire.trust import Trust
+
+STEP: Final = TILE_WIDTH * TILE_WIDTH
+"""Leaves that are published at once, at most: 512 files and a few. A checkpoint follows each step."""
+
+_BATCH_FILES = 64
+
+_log = logging.getLogger(__name__)
 
 
 class PublicFiles:
     """Keeps a directory in step with the log (C2SP tlog-tiles).
 
     Tiles are on the disk before the checkpoint that needs them, and each file appears whole under its name. So the
-    checkpoint in the directory is always true, and tells after a crash how far the directory had got.
+    checkpoint in the directory is always true, and tells after a crash how far the directory had got. Only what
+    changed is written: with a few leaves more that is one tile, one bundle and the checkpoint.
 
     Args:
         directory: made as needed.
-        connection: the database, for reading.
+        connection: the database, for reading; not in a transaction.
         log_id: 32 bytes.
         log_key: signs checkpoints.
 
     Raises:
         OperatorError: the directory holds a checkpoint that the database cannot extend.
+        OSError: the disk refused.
     """
 
     def __init__(
@@ -41,33 +55,42 @@ class PublicFiles:
         self._log_id = log_id
         self._log_key = log_key
         self._checkpoint = directory / "checkpoint"
+        self._batch = FileBatch(directory)
         directory.mkdir(parents=True, exist_ok=True)
+        self._published = self._checkpoint.exists()
         self._size = self._published_size()
 
     def write_trust(self, trust: Trust) -> None:
-        """Write trust.json."""
-        _write(self._directory / "trust.json", trust.to_json().encode())
+        """Write trust.json, unless it says the same already."""
+        path, data = self._directory / "trust.json", trust.to_json().encode()
+        if not path.exists() or path.read_bytes() != data:
+            write_whole(path, data)
 
-    def publish(self) -> int:
-        """Bring the directory up to the log's newest head, if it has grown. Returns the size published.
+    def publish(self) -> bool:
+        """Take the directory one step nearer to the head over all that is stored. Returns whether it has got there.
 
         Raises:
             OSError: the disk refused; what is there stays true, and a later call goes on from it.
             sqlite3.Error: the database did.
         """
-        self._connection.execute("BEGIN")
+        head, reader = log.current(self._connection)
+        size = min(head.size, (self._size // STEP + 1) * STEP)
+        if self._published and size <= self._size:
+            return True
+        root = head.root if size == head.size else tree.root(reader, size)
         try:
-            head = log.head(self._connection)
-            if head.size > self._size or not self._checkpoint.exists():
-                for path, data in self._changed(self._size, head.size):
-                    _write(self._directory / path, data)
-                signed = checkpoint.sign(self._log_id, self._log_key, head.size, head.root)
-                _write(self._checkpoint, signed.encode())
+            for path, data in self._changed(self._size, size, reader):
+                self._batch.write(path, data)
+                if len(self._batch) == _BATCH_FILES:
+                    self._batch.commit()
+            self._batch.commit()
         finally:
-            self._connection.execute("COMMIT")
-        self._drop_partials(self._size, head.size)
-        self._size = head.size
-        return head.size
+            self._batch.close()
+        self._drop_partials(self._size, size)
+        write_whole(self._checkpoint, checkpoint.sign(self._log_id, self._log_key, size, root).encode())
+        self._published = True
+        self._size = size
+        return size == head.size
 
     def _published_size(self) -> int:
         if not self._checkpoint.exists():
@@ -80,36 +103,67 @@ class PublicFiles:
             )
         except (checkpoint.CheckpointError, UnicodeDecodeError) as error:
             raise OperatorError(f"{self._checkpoint} is not this log's: {error}; move the directory away") from error
-        size = log.head(self._connection).size
-        if published.size > size or published.root != tree.root(log.StoredTiles(self._connection), published.size):
+        head, reader = log.current(self._connection)
+        if published.size > head.size or published.root != tree.root(reader, published.size):
             raise OperatorError(
-                f"the database has {size} leaves and does not extend {self._checkpoint} of {published.size}, which "
-                "others may have seen: it was restored from an old backup; restore a newer one"
+                f"the database has {head.size} leaves and does not extend {self._checkpoint} of {published.size}, "
+                "which others may have seen: it was restored from an old backup; restore a newer one "
+                "(docs/operating.md, 'An old backup')"
             )
         return published.size
 
-    def _changed(self, old: int, new: int) -> Iterator[tuple[str, bytes]]:
-        """Yield path and content of every file in which a log of `new` leaves differs from one of `old`."""
+    def _changed(self, old: int, new: int, reader: TileReader) -> Iterator[tuple[str, bytes]]:
+        """Yield path and content of every file in which a log of `new` leaves differs from one of `old`.
+
+        It needs no transaction around it: what is in the log stays as it is, and later leaves are cut off.
+        """
         for index, width in _grown(old, new):
-            rows = self._connection.execute(
-                "SELECT entry FROM statements WHERE leaf_index >= ? ORDER BY leaf_index LIMIT ?",
-                (index * TILE_WIDTH, width),
-            )
-            yield tiles.entries_path(index, width), tiles.entry_bundle([entry for (entry,) in rows])
-        reader = log.StoredTiles(self._connection)
+            entries = statements.entries(self._connection, index * TILE_WIDTH, width)
+            yield tiles.entries_path(index, width), tiles.entry_bundle(entries)
         for level, old_hashes, new_hashes in _levels(old, new):
             for index, width in _grown(old_hashes, new_hashes):
                 yield tiles.tile_path(level, index, width), reader.tile(level, index)[: width * HASH_SIZE]
 
     def _drop_partials(self, old: int, new: int) -> None:
-        """Remove the partial tiles that a full one has replaced, as tlog-tiles allows."""
-        full = [tiles.entries_path(index) for index, width in _grown(old, new) if width == TILE_WIDTH]
-        for level, old_hashes, new_hashes in _levels(old, new):
-            full += [
-                tiles.tile_path(level, index) for index, width in _grown(old_hashes, new_hashes) if width == TILE_WIDTH
-            ]
-        for path in full:
-            shutil.rmtree(self._directory / (path + ".p"), ignore_errors=True)
+        """Remove the partial tiles that a full one has replaced, as tlog-tiles allows.
+
+        Of the tiles that are full now, only the one where each row ended had partial ones.
+        """
+        for level, old_hashes, _ in _levels(old, new):
+            index = old_hashes // TILE_WIDTH
+            if tile_width(new, level, index) == TILE_WIDTH:
+                replaced = [tiles.tile_path(level, index), *([tiles.entries_path(index)] if level == 0 else [])]
+                for path in replaced:
+                    shutil.rmtree(self._directory / (path + ".p"), ignore_errors=True)
+
+
+class Publisher:
+    """Publishes from time to time: each time costs a few writes, whether one leaf is new or a hundred.
+
+    Args:
+        public: the directory.
+        every_s: seconds between two publishings, unless the directory is behind: then it goes on at once.
+        monotonic: seconds of a clock that never goes back.
+    """
+
+    def __init__(self, public: PublicFiles, every_s: float, *, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._public = public
+        self._every_s = every_s
+        self._monotonic = monotonic
+        self._due = -math.inf
+
+    def tick(self) -> None:
+        """Publish a step if it is time. What the disk refuses is logged and tried again when it is time once more."""
+        if self._monotonic() >= self._due and self.step():
+            self._due = self._monotonic() + self._every_s
+
+    def step(self) -> bool:
+        """Publish a step now. Returns whether nothing is left to do, or nothing can be done now."""
+        try:
+            return self._public.publish()
+        except (OSError, sqlite3.OperationalError) as error:
+            _log.error("public files are behind, and are tried again error=%r", str(error))
+            return True
 
 
 def _levels(old: int, new: int) -> Iterator[tuple[int, int, int]]:
@@ -125,19 +179,3 @@ def _grown(old: int, new: int) -> Iterator[tuple[int, int]]:
     if new > old:
         for index in range(old // TILE_WIDTH, -(-new // TILE_WIDTH)):
             yield index, min(TILE_WIDTH, new - index * TILE_WIDTH)
-
-
-def _write(path: Path, data: bytes) -> None:
-    """Put `data` under `path` so that even a power cut leaves the old file or the new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(path.name + ".unfinished")
-    with unfinished.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    unfinished.replace(path)
-    directory = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)

@@ -2,43 +2,39 @@
 
 from __future__ import annotations
 
-import fcntl
+import gc
 import logging
+import os
 import signal
-import sqlite3
-import sys
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
-from pathlib import Path
+from contextlib import ExitStack, suppress
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-
-from trigpoint import keyfiles
-from trigpoint.chain.anchoring import Anchorer, LogForkError
-from trigpoint.chain.client import check_contracts, connect
-from trigpoint.chain.keys import load_account
+from trigpoint import keyfiles, logs, metrics
+from trigpoint.api import process as api
+from trigpoint.chain import loop as chain_loop
+from trigpoint.chain.loop import ChainLoop
 from trigpoint.chain.node import address_bytes
-from trigpoint.chain.registry import RegistrySync
-from trigpoint.chain.transactions import OutOfFundsError
-from trigpoint.clock import Clock
 from trigpoint.config import Config
 from trigpoint.errors import OperatorError
+from trigpoint.funds import Funds
+from trigpoint.homeassistant.publisher import Publisher as HomeAssistant
 from trigpoint.ingest.mqtt import Session
-from trigpoint.ingest.pipeline import Ingest
-from trigpoint.log import checkpoint
-from trigpoint.public import PublicFiles
-from trigpoint.store import log, queries
-from trigpoint.store.chain import InFlightError
+from trigpoint.ingest.pace import Pace
+from trigpoint.ingest.pipeline import Ingest, Limits
+from trigpoint.ingest.tally import Statistics
+from trigpoint.lock import only_one
+from trigpoint.public import PublicFiles, Publisher
+from trigpoint.store import queries, statements
 from trigpoint.store.database import open_database
 from trigpoint.store.writer import Writer
-from trigpoint.wire.trust import Trust
+from trigpoint.systemd import Notifier, listening_sockets
+from trigpoint.watchdog import Watchdog
 
 _log = logging.getLogger(__name__)
 
-_PUBLISH_EVERY_S = 5.0
-_CHAIN_BACK_OFF_MAX_S = 60.0
-_CHAIN_STOP_S = 5.0
+_TICK_S = 1.0
+_INGEST_STALLS_S = 180.0
+"""Longer than a slow card takes for a commit while it tidies itself up."""
 
 
 def run(config: Config) -> None:
@@ -49,25 +45,54 @@ def run(config: Config) -> None:
     Raises:
         OperatorError: it cannot start, or must not go on, until the operator has put something right.
     """
-    _log_to_stderr()
+    logs.start(config.logging)
+    notifier = Notifier.of(os.environ, os.getpid())
     watch = _Watch()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: watch.stop.set())
     with ExitStack() as stack:
-        public = _start(config, watch, stack)
-        while not watch.stop.wait(_PUBLISH_EVERY_S):
-            _publish(public)
-        print("stopping", flush=True)
+        publisher, ingest = _start(config, watch, stack)
+        ingest_moved, before = watch.parts.watch("ingest", _INGEST_STALLS_S), ingest.statistics()
+        notifier.ready()
+        while not watch.stop.wait(_TICK_S):
+            publisher.tick()
+            now = ingest.statistics()
+            if moves(before, now):
+                ingest_moved()
+            before = now
+            _tell(notifier, watch.parts, now)
+        notifier.stopping()
+        _say("stopping")
     if watch.fault is not None:
         raise watch.fault
 
 
+def moves(before: Statistics, now: Statistics) -> bool:
+    """Tell whether ingest does its work: nothing waits, or something came to an end since `before`.
+
+    A database that refuses to write holds it up too, but that no restart would mend.
+    """
+    done = sum(now.by_reason.values()) > sum(before.by_reason.values())
+    return now.queued + now.checking == 0 or done or now.refusing_since is not None
+
+
+def _tell(notifier: Notifier, parts: Watchdog, ingest: Statistics) -> None:
+    """Put off the service manager's watchdog, unless a part hangs: then let it start the gateway again."""
+    trouble = "; the database refuses to write" if ingest.refusing_since is not None else ""
+    notifier.status(f"{ingest.per_s:.1f} statements/s, {ingest.queued} of {ingest.capacity} queued{trouble}")
+    for part in parts.newly_stalled():
+        _log.error("%s does not move any more", part)
+    if not parts.stalled():
+        notifier.alive()
+
+
 class _Watch:
-    """Set when the gateway is to stop, and why."""
+    """Whether the parts move, when the gateway is to stop, and why."""
 
     def __init__(self) -> None:
         self.stop = threading.Event()
         self.fault: Exception | None = None
+        self.parts = Watchdog()
 
     def failed(self, error: Exception) -> None:
         """Stop the gateway over an error that no part of it can mend."""
@@ -75,24 +100,29 @@ class _Watch:
         self.stop.set()
 
 
-def _start(config: Config, watch: _Watch, stack: ExitStack) -> PublicFiles:
+def _start(config: Config, watch: _Watch, stack: ExitStack) -> tuple[Publisher, Ingest]:
     """Start all parts, each once what it needs is there; `stack` will stop them in the opposite order."""
     if not config.chain.device_registry or not config.chain.transparency_log:
         raise OperatorError(
-            "chain.device_registry and chain.transparency_log are empty: run `trigpoint chain deploy`, or fill them in"
+            "chain.device_registry and chain.transparency_log are empty: run "
+            "`trigpoint chain deploy --gateway DIR`, or fill them in"
         )
     clock = config.make_clock()
     log_key = keyfiles.load_log_key(config.log.key_file)
     link_key = keyfiles.load_link_key(config.link.key_file)
 
-    stack.enter_context(_only_one(config.data))
+    stack.enter_context(only_one(config.data))
     writer = stack.enter_context(Writer(config.database))
     reader = open_database(config.database, read_only=True)
     stack.callback(reader.close)
-    _ready("store", f"{log.head(reader).size} statements in {config.database}")
+    _ready("store", f"{statements.size(reader)} statements in {config.database}")
 
-    chain, trust = _connect_chain(config, log_key, writer, clock, watch)
-    _ready("chain", f"chain {config.chain.chain_id}, {queries.active_boards(reader)} active boards")
+    chain = ChainLoop(
+        config, log_key, writer, clock, failed=watch.failed, moved=watch.parts.watch("chain", chain_loop.STALLS_S)
+    )
+    away = "" if chain.check() else " when last seen: it could not be checked yet"
+    _ready("chain", f"chain {config.chain.chain_id}, {queries.active_boards(reader)} active boards{away}")
+    trust = chain.trust
 
     try:
         public = PublicFiles(config.public, reader, trust.log_id, log_key)
@@ -100,10 +130,17 @@ def _start(config: Config, watch: _Watch, stack: ExitStack) -> PublicFiles:
         public.publish()
     except OSError as error:
         raise OperatorError(f"cannot write to {config.public}: {error.strerror}; check its owner and space") from error
-    stack.callback(_publish, public)
+    publisher = Publisher(public, config.log.publish_s)
+    stack.callback(publisher.step)
     _ready("public files", f"log {trust.log_id.hex()} in {config.public}")
 
-    ingest = Ingest(writer, link_key, clock, watch.failed)
+    pace = Pace() if config.clock is None else Pace().at_speed(config.clock.speed)
+    limits = Limits(
+        owners=frozenset(map(address_bytes, config.ingest.owners)),
+        bytes_per_day=config.ingest.daily_mb_per_board * 1_000_000,
+        workers=config.ingest.workers or None,
+    )
+    ingest = Ingest(writer, link_key, clock, watch.failed, pace=pace, limits=limits)
     session = Session(config.broker, clock, ingest.receive, watch.failed)
     stack.callback(session.stop)  # after ingest.stop, so that the acks of the last batch still go out
     ingest.start(session)
@@ -113,143 +150,55 @@ def _start(config: Config, watch: _Watch, stack: ExitStack) -> PublicFiles:
 
     chain.start()
     stack.callback(chain.stop)
-    return public
+
+    if config.api.listen:
+        handed_over = listening_sockets(os.environ, os.getpid()).get(api.SOCKET_NAME)
+        process = api.ApiProcess.of(config, handed_over)
+        process.start()
+        stack.callback(process.stop)
+        _ready("api", process.url)
+    if config.homeassistant.enabled:
+        home = HomeAssistant(config)
+        home.start()
+        stack.callback(home.stop)
+        _ready("home assistant", f"discovery under {config.homeassistant.discovery_prefix}/")
+    if config.metrics.listen:
+        funds = Funds((config.chain.rpc_url, *config.chain.fallback_rpc_urls), chain.account)
+        sources = metrics.Sources(ingest.statistics, watch.parts.idle, funds.balance, lambda: session.connected)
+        _serve_metrics(config, sources, funds, stack)
+    _settle_memory()
+    return publisher, ingest
 
 
-def _connect_chain(
-    config: Config, log_key: Ed25519PrivateKey, writer: Writer, clock: Clock, watch: _Watch
-) -> tuple[_ChainThread, Trust]:
-    """Check the chain, bring the registry's mirror up to date, and settle what was in flight."""
-    settings = config.chain
-    account = load_account(settings.key_file)
-    device_registry, transparency_log = (
-        address_bytes(settings.device_registry),
-        address_bytes(settings.transparency_log),
-    )
-    web3 = connect(settings.rpc_url, settings.chain_id)
-    check_contracts(web3, device_registry, transparency_log)
+def _settle_memory() -> None:
+    """Let the collector pass over what was imported and made until now: it stays, and is most of what there is.
 
-    public_key = log_key.public_key().public_bytes_raw()
-    own_id = checkpoint.log_id(address_bytes(account.address), public_key)
-    log_id = writer.submit(lambda connection: log.claim(connection, own_id, public_key))
-
-    registry = RegistrySync(
-        web3,
-        device_registry,
-        settings.deploy_block,
-        settings.confirmations,
-        writer,
-        chain_id=settings.chain_id,
-    )
-    anchorer = Anchorer(
-        web3,
-        writer,
-        account=account,
-        chain_id=settings.chain_id,
-        contract=transparency_log,
-        log_id=log_id,
-        log_key=public_key,
-        confirmations=settings.confirmations,
-        every_s=config.anchor.every_s,
-        max_fee_wei=settings.max_fee_gwei * 10**9,
-        clock=clock,
-    )
-    # Before the first message: or a board that has been registered meanwhile would be refused.
-    _catch_up(registry)
-    with suppress(OutOfFundsError):  # which must not keep statements from being stored; the thread will say so
-        anchorer.settle()
-    trust = Trust(settings.chain_id, device_registry, transparency_log, log_id, public_key)
-    return _ChainThread(registry, anchorer, settings.poll_s, watch), trust
-
-
-def _catch_up(registry: RegistrySync) -> None:
-    """Mirror all that the chain has by now. A node that is behind what is mirrored already has nothing to add."""
-    reached = None
-    while not (progress := registry.step()).caught_up and progress.block != reached:
-        reached = progress.block
-
-
-class _ChainThread:
-    """Looks at the chain every few seconds: mirrors the registry, settles transactions, anchors the log.
-
-    What goes wrong there is logged and tried again with back-off, while statements go on being stored. Only a chain
-    that contradicts the log stops the gateway.
+    Under load many small objects come and go, and hardly any in cycles. So it looks for those less often too.
     """
-
-    def __init__(self, registry: RegistrySync, anchorer: Anchorer, poll_s: int, watch: _Watch) -> None:
-        self._registry = registry
-        self._anchorer = anchorer
-        self._poll_s = poll_s
-        self._watch = watch
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="chain", daemon=True)
-
-    def start(self) -> None:
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Stop soon: a question to a node that does not answer is left behind."""
-        self._stopping.set()
-        self._thread.join(_CHAIN_STOP_S)
-
-    def _run(self) -> None:
-        pause_s: float = self._poll_s
-        try:
-            while not self._stopping.wait(pause_s):
-                # Trouble with anchors, such as an empty account, must not keep boards from being enrolled.
-                well = [
-                    self._try("registry", lambda: _catch_up(self._registry)),
-                    self._try("anchor", self._anchorer.step),
-                ]
-                pause_s = self._poll_s if all(well) else min(2 * pause_s, _CHAIN_BACK_OFF_MAX_S)
-        except Exception as error:
-            if not self._stopping.is_set():
-                self._watch.failed(error)
-
-    def _try(self, what: str, step: Callable[[], None]) -> bool:
-        try:
-            step()
-        except LogForkError:
-            raise
-        except (OperatorError, InFlightError, sqlite3.OperationalError) as error:
-            _log.error("chain %s: %s; it is tried again", what, error)
-            return False
-        return True
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 50)
 
 
-@contextmanager
-def _only_one(data: Path) -> Iterator[None]:
-    """Hold the data directory for this process alone; the system lets go of it however the process ends.
-
-    Raises:
-        OperatorError: another gateway holds it, or it cannot be made.
-    """
+def _serve_metrics(config: Config, sources: metrics.Sources, funds: Funds, stack: ExitStack) -> None:
+    """Serve the figures. If their address is taken the gateway goes on without: it is there for the statements."""
     try:
-        data.mkdir(parents=True, exist_ok=True)
-        lock = (data / "lock").open("wb")
-    except OSError as error:
-        raise OperatorError(f"cannot write to the data directory {data}: {error.strerror}; check its owner") from error
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise OperatorError(f"another gateway runs on {data}: stop it first") from None
-        yield
-
-
-def _publish(public: PublicFiles) -> None:
-    try:
-        public.publish()
-    except (OSError, sqlite3.OperationalError) as error:
-        _log.error("public files are behind, and are tried again: %s", error)
+        server, thread = metrics.serve(config.metrics.listen, metrics.registry(config, sources))
+    except OperatorError as error:
+        _log.error("%s", error)
+        return
+    funds.start()
+    stack.callback(funds.stop)
+    stack.callback(thread.join)
+    stack.callback(server.shutdown)
+    _ready("metrics", f"http://{config.metrics.listen}/metrics")
 
 
 def _ready(part: str, detail: str) -> None:
-    print(f"ready: {part}: {detail}", flush=True)
+    _say(f"ready: {part}: {detail}")
 
 
-def _log_to_stderr() -> None:
-    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    # These name the node's URL, which may hold an access token, in their warnings.
-    for library in ("urllib3", "requests", "web3"):
-        logging.getLogger(library).setLevel(logging.ERROR)
+def _say(line: str) -> None:
+    """Print a line; a disk that is full under the file that it goes to is no reason to stop."""
+    with suppress(OSError):
+        print(line, flush=True)

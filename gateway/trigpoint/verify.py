@@ -11,6 +11,7 @@ from typing import Literal
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
+from trigpoint.log.checkpoint import is_weak
 from trigpoint.log.merkle import ProofError, leaf_hash, root_from_inclusion
 from trigpoint.wire import receipt as receipts
 from trigpoint.wire.errors import WireError
@@ -130,6 +131,8 @@ def _log_signature(receipt: ReceiptFile, trust: Trust | None, root: bytes | None
         return Check("log signature", "skipped", _NO_TRUST)
     if root is None:
         return Check("log signature", "skipped", "Not checked: the inclusion proof gives no root.")
+    if is_weak(trust.log_key):
+        return Check("log signature", "failed", "The trusted log's key is of small order: anybody can sign under it.")
     try:
         Ed25519PublicKey.from_public_bytes(trust.log_key).verify(receipt.signature, receipt.to_be_signed(root))
     except (InvalidSignature, ValueError):

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from trigpoint_tools.powercut import FLASH, WHOLE, micropython
 
-_BOARD = '''
+BOARD = '''
 import asyncio, io, sys
 from hashlib import sha256
 
@@ -216,10 +216,12 @@ class Outcome:
     failures: tuple[str, ...]
 
 
-_PATH = f"import sys\nsys.path.append({str(Path(__file__).parents[1] / 'boardcode')!r})\n"
+PATH = f"import sys\nsys.path.append({str(Path(__file__).parents[1] / 'boardcode')!r})\n"
 
 
-def cut_everywhere(kind: int, *, proves: bool, torn: int = WHOLE, again: Iterable[int] = (-1,)) -> Outcome:
+def cut_everywhere(
+    kind: int, *, proves: bool, torn: int = WHOLE, again: Iterable[int] = (-1,), timeout: float = 290
+) -> Outcome:
     """Cut the power of a run at each of its operations.
 
     Args:
@@ -227,7 +229,8 @@ def cut_everywhere(kind: int, *, proves: bool, torn: int = WHOLE, again: Iterabl
         proves: whether the trial ends with an ack.
         torn: after so many bytes of the operation, or WHOLE.
         again: each run once for each: a second cut so many operations after the first, none if below 0.
+        timeout: seconds for all.
     """
     call = f"import json\nprint(json.dumps(every({kind}, {proves}, {torn}, {tuple(again)})))\n"
-    end, runs, failures = json.loads(micropython(FLASH + _PATH + _BOARD + call, heap="6m", timeout=290))
+    end, runs, failures = json.loads(micropython(FLASH + PATH + BOARD + call, heap="6m", timeout=timeout))
     return Outcome(tuple(end), runs, tuple(failures))

@@ -59,7 +59,7 @@ class Owned:
     """A World whose board obeys OWNER."""
 
     def __init__(self, directory: Path, port: int, **changes: Any) -> None:
-        self.world = World(directory, port, owner_key=owner.owner_key_hex(OWNER), trial_s=8, heap="184k", **changes)
+        self.world = World(directory, port, owner_key=owner.owner_key_hex(OWNER), trial_s=8, **changes)
         self.board, self.gateway = self.world.board, self.world.gateway
         self.kid = self.world.key.kid
         self.config: dict[str, Any] = json.loads(self.board.read_file("/config.json"))

@@ -317,6 +317,52 @@ assert tries(6, True, 20) == [0, 2, 6, 12, 18]
     )
 
 
+def test_a_cancel_that_is_lost_is_repeated() -> None:
+    """Else a wake hangs until the watchdog ends it: MicroPython's wait_for loses a cancel in its time-out's turn."""
+    run(
+        _FAKES
+        + """
+import time
+async def stubborn():
+    while True:
+        try:
+            await asyncio.wait_for_ms(asyncio.Event().wait(), 5)
+        except asyncio.TimeoutError:
+            pass
+
+async def main():
+    lost = 0
+    for n in range(10):
+        for end in (False, True):
+            task = asyncio.create_task(stubborn())
+            await asyncio.sleep_ms(1)
+            time.sleep_ms(6)  # the processor is busy, and then two timers are overdue at once
+            await asyncio.sleep_ms(0)
+            if not end:
+                task.cancel()
+                await asyncio.sleep_ms(3)
+                lost += not task.done()
+            await battery._end(task)
+            assert task.done()
+    assert lost, "MicroPython has mended it"
+
+async def faulty():
+    raise ValueError("a task's fault")
+
+async def raised():
+    task = asyncio.create_task(faulty())
+    await asyncio.sleep_ms(1)
+    try:
+        await battery._end(task)
+    except ValueError:
+        return True
+
+asyncio.run(main())
+assert asyncio.run(raised())
+"""
+    )
+
+
 def test_a_wake_ends_in_sleep_whatever_happens() -> None:
     run(
         _FAKES

@@ -20,7 +20,7 @@ class Sleeper:
 
     def __init__(self, directory: Path, broker: RunningBroker) -> None:
         changes = {"owner_key": owner.owner_key_hex(OWNER), "trial_s": 30}
-        self.world = World(directory, broker, speed=3600, changes=changes, heap="184k", connect_every=3, awake_s=20)
+        self.world = World(directory, broker, speed=3600, changes=changes, connect_every=3, awake_s=20)
         self.kid = self.world.gateway.board.kid
         self.owner = OwnerClient(broker.port, self.kid)
         self.world.board.start()

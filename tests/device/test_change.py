@@ -122,9 +122,10 @@ def test_power_cut_at_every_write(kind: int, proves: bool, end: tuple[int, str, 
 
 
 @pytest.mark.soak
+@pytest.mark.timeout(3600)
 @pytest.mark.parametrize("torn", [WHOLE, 0, 7, 100])
 @pytest.mark.parametrize(("kind", "proves", "end"), ENDS)
 def test_power_cut_twice_at_every_write(kind: int, proves: bool, end: tuple[int, str, str, int], torn: int) -> None:
-    outcome = cut_everywhere(kind, proves=proves, torn=torn, again=range(90))
+    outcome = cut_everywhere(kind, proves=proves, torn=torn, again=range(90), timeout=3600)
     assert outcome.end == end
     assert outcome.failures == ()

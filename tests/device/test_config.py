@@ -13,17 +13,27 @@ from boardrunner import DEVICE, BoardError, BoardProcess, run
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+# Public keys of docs/protocol.md: the link key of section 13, the owner key of section 14.
+LINK_KEY = (
+    "515c3d6eb9e396b904d3feca7f54fdcd0cc1e997bf375dca515ad0a6c3b4035f"
+    "4536be3a50f318fbf9a5475902a221502bef0d57e08c53b2cc0a56f17d9f9354"
+)
+OWNER_KEY = (
+    "1f140146bfb1b251f84f4ddbe0d4cdcfd77afd984a9520e35794021f8312bb9e"
+    "ec995a08b1fa7704df3dcc0b50a9665263fb7711f95f9f8a449c5096e47c892b"
+)
+
 GOOD: dict[str, Any] = {
     "version": 1,
     "wifi": [{"ssid": "home", "password": "secret-enough"}],
     "broker": {"host": "10.0.0.2", "port": 8883, "tls": True, "ca": "/ca.der", "password": "", "keepalive_s": 60},
     "ntp": {"host": "ntp.example", "port": 123},
-    "link_key": "ab" * 64,
+    "link_key": LINK_KEY,
     "sensors": [{"type": "bme280", "name": "", "i2c": 0, "scl": 22, "sda": 21, "address": 118}],
     "sample_s": 3600,
     "batch": {"samples": 6, "age_s": 21600},
     "resend_s": 30,
-    "owner_key": "cd" * 64,
+    "owner_key": OWNER_KEY,
     "trial_s": 600,
     "secure_element": {"i2c": 0, "scl": 22, "sda": 21, "address": 96, "slot": 0},
 }
@@ -76,7 +86,7 @@ def test_defaults(board: BoardProcess) -> None:
         "version": 1,
         "wifi": [{"ssid": "home"}],
         "broker": {"host": "gateway.local", "ca": "/ca.der"},
-        "link_key": "ab" * 64,
+        "link_key": LINK_KEY,
         "sensors": [{"type": "bme280", "scl": 22, "sda": 21}],
     }
     full = _check(board, short)
@@ -126,6 +136,8 @@ def _at(config: Any, path: list[Any], value: Any) -> Any:
         (["broker", "user"], "x", "broker.user: no such field"),
         (["link_key"], "ab", "link_key"),
         (["link_key"], "zz" * 64, "link_key"),
+        (["link_key"], "ab" * 64, "link_key"),  # no point of the curve
+        (["owner_key"], "ab" * 64, "owner_key"),
         (["sensors"], [], "sensors"),
         (["sensors", 0], 7, "sensors[0]"),
         (["sensors", 0, "type"], "sht11", "sensors[0].type"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import boardrunner
 
@@ -119,7 +120,7 @@ app = Of(
     clock=Of(seconds=lambda: big, is_set=True, corrections=big, refused=big, error_s=-big, source="ack"),
     ntp=Of(error=nasty),
     journal=Of(next_seq=big, depth=big, dropped=big, damaged=big),
-    client=Of(session=big, error=nasty),
+    client=Of(session=big, error=nasty, refused=big),
     wifi=Of(signal=lambda: -100, ssid=nasty, error=nasty),
     uplink=Of(bad_acks=big),
     reset_cause=77,
@@ -138,7 +139,14 @@ assert fields["cut"] and "crash" not in fields and fields["link_error"]
     report = json.loads(printed)
     assert len(printed.strip()) <= 2560
     assert report["crash"]["text"] and len(report["sensor_errors"]) == 8 and report["reset_cause"] == "unknown"
-    assert "cut" not in report
+    assert "cut" not in report and report["refused"] == 2**31
+    table = (boardrunner.DEVICE / "README.md").read_text().partition("## Health\n")[2].partition("\n## ")[0]
+    named = {
+        name
+        for line in table.splitlines()
+        for name in re.findall(r"`(\w+)`", line.split("|")[1] if "|" in line else "")
+    }
+    assert report.keys() <= named
 
 
 def test_crash_is_told_until_the_broker_has_taken_it() -> None:

@@ -58,7 +58,9 @@ def test_broker_that_has_moved_is_found(tmp_path: Path, embedded_broker: Running
             world.board.hosts["broker.example"] = "127.0.0.3"
             old.__exit__()
             report = online(world)
-            assert report["connections"] >= 2 and report["link_error"] == "broker closed the connection"
+            while report["connections"] < 2:  # one that was on its way when the broker went
+                report = online(world)
+            assert report["link_error"] == "broker closed the connection"
 
 
 def test_name_that_is_unknown_is_told_once_it_is_known(
@@ -91,8 +93,7 @@ def test_network_time_is_asked_for_before_tls(
     try:
         broker = {"host": "localhost", "port": port, "ca": "/ca.der", "keepalive_s": 5}
         ntp = {"host": "time.example", "port": server.port}
-        # NTP and TLS together do not fit into 160k of 64-bit objects, compiled on the board; each alone does.
-        worlds.append(world := World(tmp_path, running.port, broker=broker, ntp=ntp, heap="176k"))
+        worlds.append(world := World(tmp_path, running.port, broker=broker, ntp=ntp))
         server.make = lambda nonce: [answer(nonce, world.clock.now_ms())] if answers else []
         world.board.write_file("/ca.der", (tmp_path / "authority.der").read_bytes())
         world.board.hosts["time.example"] = "127.0.0.1"

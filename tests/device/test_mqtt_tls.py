@@ -17,6 +17,7 @@ from pathlib import Path
 
 import paho.mqtt.client as paho
 import pytest
+import trigpoint.broker
 from brokers import MOSQUITTO, RunningBroker, make_mosquitto
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -24,7 +25,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from mqttboard import MqttBoard
 from paho.mqtt.enums import CallbackAPIVersion
 
-SHIPPED = Path(__file__).parents[2] / "docs" / "mosquitto"
+SHIPPED = Path(trigpoint.broker.__file__).parent
 NOW = datetime.now(UTC)
 A, B = "aa" * 32, "bb" * 32
 
@@ -221,15 +222,15 @@ def test_board_works_under_the_access_list(tmp_path: Path) -> None:
 
 
 def test_board_works_with_the_shipped_configuration(tmp_path: Path) -> None:
-    """TLS, passwords and access list at once, from docs/mosquitto/mosquitto.conf with nothing changed but the paths."""
+    """TLS, passwords and access list at once: the mosquitto.conf that we ship, but for the paths."""
     certificate(tmp_path, "server", "localhost", certificate(tmp_path, "authority"))
     running = make_mosquitto(tmp_path)
     text = (SHIPPED / "mosquitto.conf").read_text()
     for shipped, here in (
         ("listener 8883\n", f"listener {running.port} 127.0.0.1\n"),
-        ("/etc/mosquitto/certs", str(tmp_path)),
-        ("/etc/mosquitto/trigpoint.passwd", str(password_file(tmp_path))),
-        ("/etc/mosquitto/trigpoint.acl", str(SHIPPED / "acl")),
+        ("/etc/mosquitto/trigpoint/server", f"{tmp_path}/server"),
+        ("/etc/mosquitto/trigpoint/passwd", str(password_file(tmp_path))),
+        ("/etc/mosquitto/trigpoint/acl", str(SHIPPED / "acl")),
         ("persistence true\n", f"persistence true\npersistence_location {tmp_path}/sessions/\nuser root\n"),
     ):
         assert shipped in text
@@ -248,5 +249,5 @@ def test_board_works_with_the_shipped_configuration(tmp_path: Path) -> None:
 
 
 def test_wrong_password_is_named(tmp_path: Path) -> None:
-    with guarded_broker(tmp_path) as broker, MqttBoard(broker.port, user=A, password="wrong") as board:
+    with guarded_broker(tmp_path) as running, MqttBoard(running.port, user=A, password="wrong") as board:
         assert refusal(board) == "broker refused the connection: not authorised"

@@ -105,8 +105,7 @@ def test_statements_of_the_chip_are_verified_and_acked(
     make: Make,
     embedded_broker: RunningBroker,  # noqa: F811
 ) -> None:
-    # With 160k, of objects twice as large as a board's, application and chip do not always have room: docs/signing.md.
-    board = make(config(embedded_broker.port), heap="192k")
+    board = make(config(embedded_broker.port))
     chip(board).high_s = True
     show(board)
     gateway = Gateway(embedded_broker.port, WorldClock(1_370_000_000, time.time(), 7200), public_key(board))
@@ -267,7 +266,7 @@ def test_making_a_key_may_break_off_anywhere(make: Make, fault: int) -> None:
 @pytest.mark.parametrize("start", [True, False], ids=["main", "enrolment"])
 def test_the_radio_is_on_while_software_draws_its_key(make: Make, start: bool) -> None:
     """On an ESP32 os.urandom is a true random source only then."""
-    board = make(without_chip(), heap="192k")
+    board = make(without_chip())
     store, seen = board._soc.nvs, []
     original = store.set
 

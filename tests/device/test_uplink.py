@@ -210,7 +210,9 @@ def state():
 async def for_ms(ms):
     task = asyncio.create_task(up.send(lambda: None))
     await asyncio.sleep_ms(ms)
-    task.cancel()
+    while not task.done():  # a cancel in the turn of a wait_for's time-out is lost
+        task.cancel()
+        await asyncio.sleep_ms(1)
     try:
         await task
     except asyncio.CancelledError:

@@ -12,7 +12,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from trigpoint.clock import WorldClock
 from trigpoint_tools.demo import processes
+from trigpoint_tools.emulator.board import EmulatedBoard
+from trigpoint_tools.emulator.weather import Weather
 from trigpoint_tools.localchain import LocalChain
 
 _PATIENCE_S = 60
@@ -51,8 +54,14 @@ def test_from_an_empty_folder_to_a_verified_receipt(tmp_path: Path, chain: Local
     gateway.start()
     try:
         enrolled = trigpoint("board", "enroll", board, "--gateway", gw, "--station", "LGA")
+        password = tmp_path / "password"
+        password.write_text("a word for the broker\n")
+        password.chmod(0o600)
         emulated = subprocess.Popen(
-            [sys.executable, "-m", "trigpoint", "board", "emulate", board, "--gateway", gw],
+            [
+                *(sys.executable, "-m", "trigpoint", "board", "emulate", board, "--gateway", gw),
+                *("--password-file", str(password)),
+            ],
             stdout=subprocess.PIPE,
             text=True,
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
@@ -68,6 +77,7 @@ def test_from_an_empty_folder_to_a_verified_receipt(tmp_path: Path, chain: Local
             emulated.send_signal(signal.SIGINT)
             said += emulated.communicate(timeout=_PATIENCE_S)[0]
         assert emulated.returncode == 0
+        assert json.loads(on_flash(tmp_path / "board"))["broker"]["password"] == "a word for the broker"
         assert f"board {enrolled['board']}" in said
         assert "stopped, next seq" in said
         verified = trigpoint("verify", receipt, "--trust", got["trust"], "--rpc", chain.url)
@@ -75,12 +85,17 @@ def test_from_an_empty_folder_to_a_verified_receipt(tmp_path: Path, chain: Local
         assert len(verified["checks"]) == 11
         assert verified["statement"]["board"] == enrolled["board"]
         any_board = trigpoint("receipt", "get", gw, "--output", receipt)
-        assert any_board["anchored"] is True
+        assert any_board["state"] == "final"
         other = run("receipt", "get", gw, "--board", "0000", "--output", receipt)
         assert other.returncode == 1
         assert enrolled["board"][:8] in other.stderr
     finally:
         gateway.stop()
+
+
+def on_flash(board: Path) -> bytes:
+    """Return the config.json of a board that is off."""
+    return EmulatedBoard.open(board, WorldClock(0, 0.0, 1.0), Weather.load("LGA")).read_file("/config.json")
 
 
 def test_a_permit_can_be_printed_for_someone_else(tmp_path: Path, chain: LocalChain) -> None:
@@ -104,7 +119,7 @@ def wait_for_anchored(gateway: str, board: str, receipt: str) -> dict[str, str]:
         done = run("receipt", "get", gateway, "--board", board[:10], "--output", receipt, "--json")
         if done.returncode == 0:
             answer: dict[str, str] = json.loads(done.stdout)
-            if answer["anchored"]:
+            if answer["state"] == "final":
                 return answer
         time.sleep(0.5)
     raise AssertionError(f"no anchored receipt: {done.stdout}{done.stderr}")

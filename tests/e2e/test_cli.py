@@ -58,11 +58,22 @@ COMMANDS = (
     ("verify",),
     ("receipt",),
     ("receipt", "get"),
+    ("receipt", "upgrade"),
+    ("log",),
+    ("log", "audit"),
+    ("log", "export"),
     ("gateway",),
     ("gateway", "init"),
     ("gateway", "run"),
+    ("gateway", "config"),
+    ("gateway", "doctor"),
+    ("gateway", "status"),
+    ("gateway", "serve"),
+    *(("gateway", "token", name) for name in ("new", "ls", "rm")),
+    *(("gateway", "broker", name) for name in ("renew", "add-board", "add-user", "remove", "list")),
     ("chain",),
     ("chain", "deploy"),
+    *(("chain", "account", name) for name in ("new", "import", "show")),
     ("board",),
     ("board", "emulate"),
     ("board", "enroll"),
@@ -82,14 +93,14 @@ def test_every_command_explains_itself(trigpoint: Trigpoint, command: tuple[str,
     done = trigpoint(*command, "--help")
     assert done.code == 0
     assert "Usage: trigpoint" in done.out
-    if len(command) == 2 or command in {("demo",), ("verify",)}:
+    if len(command) >= 2 or command in {("demo",), ("verify",)}:
         assert "Example" in done.out
 
 
 def test_help_names_the_exit_codes_and_every_command(trigpoint: Trigpoint) -> None:
     done = trigpoint("--help")
     assert "Exit codes" in done.out
-    assert all(name in done.out for name in ("demo", "verify", "receipt", "gateway", "chain", "board"))
+    assert all(name in done.out for name in ("demo", "verify", "receipt", "log", "gateway", "chain", "board"))
 
 
 def test_version(trigpoint: Trigpoint) -> None:
@@ -242,7 +253,7 @@ class TestGateway:
         done = trigpoint("gateway", "init", tmp_path / "gw", "--broker", "127.0.0.1:1883", "--no-tls", "--json")
         answer = json.loads(done.out)
         assert done.code == 0
-        assert set(answer) == {"config", "keys_made", "account", "link_key"}
+        assert set(answer) == {"config", "keys_made", "account", "link_key", "broker"}
         assert len(answer["keys_made"]) == 3
         assert len(bytes.fromhex(answer["link_key"])) == 64
         assert all(Path(path).stat().st_mode & 0o777 == 0o600 for path in answer["keys_made"])
@@ -270,7 +281,12 @@ class TestGateway:
 
     def test_init_says_what_comes_next(self, trigpoint: Trigpoint, tmp_path: Path) -> None:
         done = trigpoint("gateway", "init", tmp_path / "my gw")
-        assert done.out.splitlines()[-1] == f"Next: trigpoint chain deploy --gateway '{tmp_path / 'my gw'}'"
+        steps = done.out[done.out.index("Next:") :].splitlines()[1:]
+        assert [step.split(". ", 1)[1].split("   ")[0] for step in steps[2:]] == [
+            f"trigpoint chain deploy --gateway '{tmp_path / 'my gw'}'",
+            f"trigpoint gateway doctor '{tmp_path / 'my gw'}'",
+            f"trigpoint gateway run '{tmp_path / 'my gw'}'",
+        ]
 
     def test_run_without_a_gateway(self, trigpoint: Trigpoint, tmp_path: Path) -> None:
         check_one_line(trigpoint("gateway", "run", tmp_path), "gateway init")

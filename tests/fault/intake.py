@@ -10,14 +10,20 @@ import signal
 import sqlite3
 import sys
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 
 from trigpoint import keyfiles
 from trigpoint.clock import SystemClock
 from trigpoint.config import Broker
-from trigpoint.ingest.mqtt import Delivery, Session
+from trigpoint.ingest.message import Delivery
+from trigpoint.ingest.mqtt import Session
+from trigpoint.ingest.pace import Pace
 from trigpoint.ingest.pipeline import Ingest
 from trigpoint.store.writer import Writer
+
+PACE = Pace(linger_s=0.02, log_s=0.3, index_s=0.7)
+"""Quick, so that a test meets every kind of write."""
 
 
 class Intake:
@@ -27,7 +33,7 @@ class Intake:
         self.failures: list[Exception] = []
         self.writer = writer
         clock = SystemClock()
-        self.ingest = Ingest(writer, link_key, clock, self.failures.append)
+        self.ingest = Ingest(writer, link_key, clock, self.failures.append, pace=PACE)
         settings = Broker(host="127.0.0.1", port=port, tls=False, client_id=client_id)
         self.session = Session(settings, clock, self.ingest.receive, self.failures.append)
 
@@ -43,10 +49,7 @@ class Intake:
 class KilledBeforeAck:
     """Replies that never come: the process dies between commit and ack."""
 
-    def publish(self, topic: str, payload: bytes) -> None:
-        os.kill(os.getpid(), signal.SIGKILL)
-
-    def confirm(self, delivery: Delivery) -> None:
+    def answer(self, acks: Sequence[tuple[str, bytes]], confirmed: Sequence[Delivery]) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
 

@@ -14,9 +14,11 @@ import paho.mqtt.client as paho
 import pytest
 from brokers import RunningBroker, make_mosquitto
 from paho.mqtt.enums import CallbackAPIVersion
+from trigpoint import broker
 
-SHIPPED = Path(__file__).parents[2] / "docs" / "mosquitto"
+SHIPPED = Path(broker.__file__).parent
 BOARD, OTHER = "a" * 64, "b" * 64
+VERIFIED = (f"homeassistant/sensor/{BOARD}/config", f"trigpoint/{BOARD}/temperature")
 _numbers = count()
 
 
@@ -25,10 +27,10 @@ def guarded(tmp_path: Path) -> Iterator[RunningBroker]:
     rules = tmp_path / "acl"
     rules.write_bytes((SHIPPED / "acl").read_bytes())
     rules.chmod(0o644)
-    broker = make_mosquitto(tmp_path, f"acl_file {rules}\nmessage_size_limit 4096\n")
-    broker.start()
-    yield broker
-    broker.stop()
+    running = make_mosquitto(tmp_path, f"acl_file {rules}\nmessage_size_limit 4096\n")
+    running.start()
+    yield running
+    running.stop()
 
 
 class User:
@@ -70,12 +72,13 @@ def test_each_gets_and_says_what_is_its_own(guarded: RunningBroker) -> None:
         },
         "gateway": {(f"trig/1/{BOARD}/s", b"board"), (f"trig/1/{BOARD}/h", b"board")},
         "owner": {(f"trig/1/{BOARD}/h", b"board"), (f"trig/1/{BOARD}/u", b"board")},
+        "homeassistant": {(topic, b"gateway") for topic in VERIFIED},
     }
     listeners = {name: User(guarded.port, name) for name in heard}
     for listener in listeners.values():
-        listener.hear("trig/#")
+        listener.hear("#")
     own = [f"trig/1/{kid}/{kind}" for kid in (BOARD, OTHER) for kind in "sachup"]
-    topics = [*own, "trig/1", "elsewhere", f"trig/1/{BOARD}", f"trig/1/{BOARD}/s/x"]
+    topics = [*own, *VERIFIED, "trig/1", "elsewhere", f"trig/1/{BOARD}", f"trig/1/{BOARD}/s/x"]
     sayings = product(((BOARD, b"board"), ("gateway", b"gateway"), ("owner", b"owner")), topics)
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda said: User(guarded.port, said[0][0]).say(said[1], said[0][1]), sayings))

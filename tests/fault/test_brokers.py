@@ -6,6 +6,7 @@ import socket
 import threading
 import time
 import tracemalloc
+from contextlib import closing
 
 import pytest
 from boardclient import BoardClient
@@ -21,6 +22,8 @@ from trigpoint.clock import SystemClock
 from trigpoint.config import Broker
 from trigpoint.errors import OperatorError
 from trigpoint.ingest.mqtt import Session
+from trigpoint.store import queries
+from trigpoint.store.database import open_database
 from trigpoint.store.writer import Writer
 
 LINK_KEY = ec.derive_private_key(77, ec.SECP256R1())
@@ -45,7 +48,8 @@ def started(writer, broker):
 
 
 def counters(tmp_path):
-    return dict(rows(tmp_path / "test.db", "SELECT name, value FROM counters"))
+    with closing(open_database(tmp_path / "test.db", read_only=True)) as connection:
+        return queries.counters(connection)
 
 
 def test_statements_are_stored_and_acked_and_the_rest_is_only_counted(broker, writer, boards, tmp_path):
@@ -125,7 +129,7 @@ def test_what_is_not_confirmed_comes_again_and_what_is_does_not(mosquitto):
     mosquitto.start()
     wait_for(lambda: len(deliveries) == 2)
     assert deliveries[1].message.payload == b"one"
-    session.confirm(deliveries[1])
+    session.answer([], [deliveries[1]])
     session.stop()
     again = Session(settings, SystemClock(), deliveries.append, lambda error: None)
     again.start()
@@ -195,10 +199,10 @@ def test_a_packet_id_is_confirmed_only_on_the_connection_that_brought_it():
     wait_for(lambda: len(deliveries) == 1)
     broker.drop.set()
     wait_for(lambda: len(deliveries) == 2)
-    session.confirm(deliveries[0])  # would tell the broker to forget "two", which is not on the disk
+    session.answer([], [deliveries[0]])  # would tell the broker to forget "two", which is not on the disk
     time.sleep(0.3)
     assert broker.confirmed == []
-    session.confirm(deliveries[1])
+    session.answer([], [deliveries[1]])
     wait_for(lambda: broker.confirmed)
     assert broker.confirmed == [(b"two", b"\x00\x01")]
     session.stop()
@@ -220,7 +224,7 @@ def test_a_huge_message_takes_little_memory_and_is_not_sent_again():
     assert peak < 4 << 20
     message = deliveries[0].message
     assert (message.topic, message.size, len(message.payload)) == ("t", 64 << 20, 4_097)
-    session.confirm(deliveries[0])
+    session.answer([], [deliveries[0]])
     wait_for(lambda: broker.confirmed)
     session.stop()
     broker.close()

@@ -14,12 +14,14 @@ from boardclient import BoardClient
 from brokers import free_port
 from statements import TestBoard, sign_permit
 from trigpoint import config, init, keyfiles, receipts, service
+from trigpoint.audit.auditor import Auditor
+from trigpoint.audit.source import DirectorySource
 from trigpoint.chain import registration
 from trigpoint.chain.deploy import deploy
 from trigpoint.chain.node import address_bytes
 from trigpoint.errors import OperatorError
 from trigpoint.log import checkpoint, tiles
-from trigpoint.store import queries
+from trigpoint.store import queries, statements
 from trigpoint.store.chain import latest_final_anchor
 from trigpoint.store.database import open_database
 from trigpoint.verify import verify_offline
@@ -139,9 +141,12 @@ def test_from_board_to_verified_receipt_over_a_kill_and_a_stop(tmp_path, contrac
             assert verdict.receipt.statement.raw == board.sent[seq]
         by_index = receipts.get(connection, log_key, index=0)
         assert verify_offline(by_index, trust).receipt.index == 0
-        entries = [entry for (entry,) in connection.execute("SELECT entry FROM statements ORDER BY leaf_index")]
+        entries = statements.entries(connection, 0, 1_000)
     signed = checkpoint.verify((settings.public / "checkpoint").read_text(), trust.log_id, trust.log_key)
     assert signed.size == 304
+    audited = Auditor(DirectorySource(settings.public), trust, web3=contracts.web3).run()
+    assert audited.passed and audited.anchored.size == 304
+    assert [check.name for check in audited.checks if check.status != "ok"] == ["history"]
     assert (settings.public / tiles.entries_path(0)).read_bytes() == tiles.entry_bundle(entries[:256])
     assert (settings.public / tiles.entries_path(1, 48)).read_bytes() == tiles.entry_bundle(entries[256:])
     assert not (settings.public / (tiles.entries_path(0) + ".p")).exists()
@@ -186,7 +191,7 @@ def gateway_directory(tmp_path, contracts, embedded_broker):
         ("rpc_url", '"http://127.0.0.1:1/secret-token"', r"127\.0\.0\.1:1"),
         ("chain_id", "1", "chain 31337, not 1"),
         ("transparency_log", f'"0x{"11" * 20}"', r"no contract at 0x1{40}.*chain\.transparency_log"),
-        ("device_registry", '""', "empty: run `trigpoint chain deploy`"),
+        ("device_registry", '""', "empty: run `trigpoint chain deploy --gateway DIR`"),
         ("port", "1", r"cannot reach the MQTT broker at 127\.0\.0\.1:1"),
     ],
 )

@@ -13,8 +13,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from ramflash import RAM_FLASH
-from trigpoint.ingest.batch import Message, read, store
+from trigpoint.ingest.batch import store
 from trigpoint.ingest.decision import Reason
+from trigpoint.ingest.message import Message
 from trigpoint.store import queries
 from trigpoint.store.database import migrate
 from trigpoint.wire import ack, statement
@@ -149,7 +150,7 @@ class Gateway:
     def take(self, payload: bytes) -> bytes | None:
         message = Message.of(f"trig/1/{self.public.kid.hex()}/s", payload, ARRIVAL_MS)
         self.connection.execute("BEGIN IMMEDIATE")
-        (outcome,) = store(self.connection, [read(message)])
+        (outcome,) = store(self.connection, [message])
         self.connection.execute("COMMIT")
         assert outcome.reason in (Reason.ACCEPTED, Reason.DUPLICATE, Reason.GAP)
         if outcome.ack_seq is None:

@@ -8,7 +8,8 @@ from anvil import Contracts, Crash
 from chaingateway import Gateway
 from hypothesis import given
 from hypothesis import strategies as st
-from trigpoint.chain.anchoring import ChainHead, Standing, compare, is_due
+from trigpoint.chain.anchoring import is_due
+from trigpoint.chain.heads import ChainHead, Standing, compare
 from trigpoint.store import chain as store
 from trigpoint.store.chain import Attempts, State
 
@@ -44,23 +45,7 @@ def test_cut_at_every_point_it_anchors_exactly_once(contracts: Contracts, tmp_pa
         contracts.automine(automine)
         gateway = Gateway(contracts, tmp_path / f"{point}.db", contracts.chain.account(), confirmations=1)
         gateway.grow(5)
-        left = point
-
-        def cut(*_: object) -> Any:
-            nonlocal left
-            left -= 1
-            if left < 0:
-                raise Crash
-
-        def cut_sending(method: str, *_: object) -> None:
-            if method == "eth_sendRawTransaction":
-                cut()
-
-        def cut_after_sending(method: str, parameters: Any, response: Any) -> Any:
-            cut_sending(method)
-            return response
-
-        gateway.wire.before, gateway.wire.after, gateway.writer.hook = cut_sending, cut_after_sending, cut
+        gateway.cut_after(point)
         try:
             gateway.run_until_final(5)
             done = True
@@ -84,7 +69,7 @@ def test_no_bytes_leave_before_the_database_says_so(gateway: Gateway) -> None:
 
     def look(method: str, parameters: Any) -> None:
         if method == "eth_sendRawTransaction":
-            (waiting,) = gateway.writer.submit(lambda connection: store.unsettled(connection, 31337))
+            ((waiting,),) = gateway.writer.submit(lambda connection: store.live(connection, 31337))
             assert parameters == ["0x" + (waiting.raw or b"").hex()]
             states.append(waiting.state)
 
@@ -146,7 +131,7 @@ def test_one_anchor_is_in_flight_at_a_time(gateway: Gateway) -> None:
     assert gateway.anchors() == [(3, State.SENT)]
     with pytest.raises(store.InFlightError):
         gateway.writer.submit(
-            lambda connection: store.add(connection, store.unsettled(connection, gateway.contracts.chain_id)[0])
+            lambda connection: store.add(connection, store.live(connection, gateway.contracts.chain_id)[0][0])
         )
     gateway.contracts.automine(True)
     gateway.run(3)
@@ -158,7 +143,7 @@ def test_a_pending_transaction_survives_a_restart_and_a_node_that_forgot_it(gate
     gateway.contracts.automine(False)
     gateway.grow(3)
     gateway.anchorer.step()
-    (before,) = gateway.writer.submit(lambda connection: store.unsettled(connection, 31337))
+    ((before,),) = gateway.writer.submit(lambda connection: store.live(connection, 31337))
     gateway.contracts.chain.rpc("anvil_dropTransaction", "0x" + before.hash.hex())
     assert not gateway.contracts.node.knows(before.hash)
     gateway.start()

@@ -108,8 +108,8 @@ def test_what_answers_is_no_good_node(server: FakeServer, status: int, body: byt
 def test_a_missing_or_wrong_contract(contracts: Contracts) -> None:
     registry, log, nowhere = contracts.registry, contracts.log, b"\x11" * 20
     for addresses, said in [
-        ((nowhere, log), "chain.device_registry, or run `trigpoint chain deploy`"),
-        ((registry, nowhere), "chain.transparency_log, or run `trigpoint chain deploy`"),
+        ((nowhere, log), "chain.device_registry, or run `trigpoint chain deploy --gateway DIR`"),
+        ((registry, nowhere), "chain.transparency_log, or run `trigpoint chain deploy --gateway DIR`"),
         ((registry, registry), "is no TransparencyLog"),
         ((log, log), "is no TransparencyLog for the registry"),
     ]:

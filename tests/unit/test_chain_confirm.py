@@ -16,6 +16,7 @@ from trigpoint.chain.client import open_node
 from trigpoint.chain.confirm import confirm
 from trigpoint.chain.node import address_bytes
 from trigpoint.chain.registration import register
+from trigpoint.chain.submitter import Limits
 from trigpoint.clock import SystemClock
 from trigpoint.log import checkpoint
 from trigpoint.store import chain as store
@@ -70,12 +71,12 @@ def anchored(contracts: Contracts, tmp_path: Path) -> Iterator[Anchored]:
         anchorer = Anchorer(
             contracts.web3,
             writer,
-            account=account,
+            signer=account,
             chain_id=contracts.chain_id,
             contract=contracts.log,
             log_id=log_id,
             log_key=samples.LOG_KEY,
-            confirmations=0,
+            limits=Limits(confirmations=0),
             every_s=0,
             clock=SystemClock(),
         )

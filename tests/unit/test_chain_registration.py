@@ -10,8 +10,9 @@ from anvil import Contracts, SoftwareBoard, Wire
 from hexbytes import HexBytes
 from trigpoint.chain.abi import DEVICE_REGISTRY
 from trigpoint.chain.deploy import deploy
-from trigpoint.chain.node import address_bytes
-from trigpoint.chain.registration import LARGEST_BATCH, register, register_batch
+from trigpoint.chain.node import address_bytes, checksum
+from trigpoint.chain.registration import LARGEST_BATCH, as_struct, register, register_batch
+from trigpoint.chain.signing import decode
 from trigpoint.chain.transactions import OutOfFundsError
 from trigpoint.errors import OperatorError
 
@@ -73,7 +74,7 @@ def test_each_refusal_names_the_board(contracts: Contracts) -> None:
     permit = known.permit(contracts)
     register(contracts.web3, contracts.account, contracts.registry, permit)
     for bad, kid, said in [
-        (permit, known.kid, "registered already"),
+        (known.permit(contracts, b"\x66" * 20), known.kid, "registered already"),
         (late.permit(contracts, deadline=1), late.kid, "void after 1"),
         (ownerless.permit(contracts, bytes(20)), ownerless.kid, "no owner"),
     ]:
@@ -84,6 +85,55 @@ def test_each_refusal_names_the_board(contracts: Contracts) -> None:
         register_batch(
             contracts.web3, contracts.account, contracts.registry, [good, late.permit(contracts, deadline=1)]
         )
+
+
+def test_somebody_else_was_faster_with_the_same_permit(contracts: Contracts) -> None:
+    board, stranger = SoftwareBoard(45), contracts.chain.account()
+    permit = board.permit(contracts)
+    contracts.automine(False)
+    theirs = DEVICE_REGISTRY.call("register", as_struct(permit))
+    rpc = contracts.chain.rpc
+    rpc("anvil_impersonateAccount", stranger.address)
+    request = {"from": stranger.address, "to": checksum(contracts.registry), "data": "0x" + theirs.hex()}
+    rpc("eth_sendTransaction", {**request, "maxPriorityFeePerGas": hex(10**11), "maxFeePerGas": hex(10**12)})
+    wire = Wire(contracts.chain.url)
+
+    def mine_after_sending(method: str, parameters: Any, response: Any) -> Any:
+        if method == "eth_sendRawTransaction":
+            contracts.automine(True)
+            contracts.mine()
+        return response
+
+    wire.after = mine_after_sending
+    # Theirs pays more and is before ours in the block, so that ours reverts.
+    done = register(wire.web3, contracts.account, contracts.registry, permit, chain_id=contracts.chain_id)
+    assert (done.kids, done.skipped, done.transaction) == ((), (board.kid,), None)
+    again = register(contracts.web3, contracts.account, contracts.registry, permit)
+    assert again == done, "a second time there is nothing left to do"
+    contracts.send(DEVICE_REGISTRY, contracts.registry, "revoke", int.from_bytes(board.kid, "big"))
+    with pytest.raises(OperatorError, match="registered already"):
+        register(contracts.web3, contracts.account, contracts.registry, permit)
+
+
+def test_what_is_signed_is_good_for_the_chain_that_was_meant(contracts: Contracts) -> None:
+    """A node that says it is on another chain gets no transaction that is good there."""
+    wire = Wire(contracts.chain.url)
+    sent: list[bytes] = []
+
+    def elsewhere(method: str, parameters: Any, response: Any) -> Any:
+        if method == "eth_sendRawTransaction":
+            sent.append(bytes.fromhex(parameters[0][2:]))
+        return {**response, "result": "0x1"} if method == "eth_chainId" else response
+
+    wire.after = elsewhere
+    register(
+        wire.web3,
+        contracts.account,
+        contracts.registry,
+        SoftwareBoard(46).permit(contracts),
+        chain_id=contracts.chain_id,
+    )
+    assert [decode(raw)[0].chain_id for raw in sent] == [contracts.chain_id]
 
 
 def test_a_batch_has_bounds(contracts: Contracts) -> None:

@@ -1,202 +1,329 @@
-"""The transactions' state machine: the pure moves, and a toy chain on which anything may happen at any moment."""
+"""The submitter with its real database, over a toy chain that does what it likes: nothing twice, within limits."""
 
+import sqlite3
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from eth_account import Account
+from eth_utils.crypto import keccak
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from trigpoint.chain.submitter import Inclusion, Sighting, advance
-from trigpoint.store.chain import State, Transaction
+from trigpoint.chain.abi import TRANSPARENCY_LOG
+from trigpoint.chain.errors import ChainUnavailableError, NodeRefusedError
+from trigpoint.chain.lifecycle import MOVES
+from trigpoint.chain.node import Block, Log, Receipt, address_bytes
+from trigpoint.chain.pricing import FeeTooHighError
+from trigpoint.chain.signing import Unsigned, unsigned_of
+from trigpoint.chain.spending import SpendingLimitError, day_start
+from trigpoint.chain.submitter import Limits, Submitter
+from trigpoint.chain.transactions import OutOfFundsError, Request
+from trigpoint.store import chain as store
+from trigpoint.store.chain import LIVE, InFlightError, State, Transaction
+from trigpoint.store.database import open_database
+from trigpoint.store.writer import Writer
 
-CONFIRMATIONS = 2
-
-
-def transaction(state: State, **fields: object) -> Transaction:
-    made = Transaction(
-        id=1,
-        chain_id=31337,
-        contract=b"\x01" * 20,
-        purpose="anchor",
-        size=10,
-        root=b"\x02" * 32,
-        state=state,
-        sender=b"\x03" * 20,
-        nonce=5,
-        raw=b"signed",
-        hash=b"\x04" * 32,
-        prepared_ms=0,
-    )
-    if state in {State.MINED, State.FINAL}:
-        made = replace(made, block=7, block_hash=b"\x05" * 32, gas_used=40_000)
-    return replace(made, **fields)  # type: ignore[arg-type]
-
-
-def inclusions() -> st.SearchStrategy[Inclusion]:
-    return st.builds(
-        Inclusion,
-        block=st.integers(0, 20),
-        block_hash=st.binary(min_size=32, max_size=32),
-        gas_used=st.integers(21_000, 100_000),
-        took_effect=st.booleans(),
-    )
-
-
-SIGHTINGS = st.builds(
-    Sighting,
-    head=st.integers(0, 20),
-    inclusion=st.none() | inclusions(),
-    nonce_passed=st.booleans(),
-    known=st.booleans(),
-)
-UNSETTLED = st.sampled_from([State.PREPARED, State.SENT, State.MINED])
-
-
-@given(state=st.sampled_from([State.FINAL, State.FAILED]), seen=SIGHTINGS)
-def test_what_is_settled_stays_so(state: State, seen: Sighting) -> None:
-    settled = transaction(state)
-    assert advance(settled, seen, CONFIRMATIONS) == type(advance(settled, seen, CONFIRMATIONS))(settled, send=False)
-
-
-@given(state=UNSETTLED, seen=SIGHTINGS, own=st.booleans(), passed_at=st.none() | st.integers(0, 20))
-def test_every_move_follows_from_what_was_seen(state: State, seen: Sighting, own: bool, passed_at: int | None) -> None:
-    before = transaction(state, passed_at=passed_at) if own else transaction(State.MINED, nonce=None, raw=None)
-    move = advance(before, seen, CONFIRMATIONS)
-    after, inclusion = move.transaction, seen.inclusion
-    deep = inclusion is not None and seen.head - inclusion.block >= CONFIRMATIONS
-
-    assert (after.state is State.FINAL) == (inclusion is not None and inclusion.took_effect and deep)
-    assert (after.state is State.MINED) == (inclusion is not None and inclusion.took_effect and not deep)
-    if after.state is State.FAILED:
-        assert after.note
-        passed = seen.nonce_passed and before.passed_at is not None and seen.head >= before.passed_at + CONFIRMATIONS
-        assert deep or (inclusion is None and (passed or not own))
-    if move.send:
-        assert after.state is State.SENT, "the state is stored as sent before the bytes leave"
-        assert inclusion is None and own and not seen.known and not seen.nonce_passed
-    elif own and inclusion is None and not seen.known:
-        assert seen.nonce_passed, "one that is nowhere must be sent"
-    if after.state in {State.MINED, State.FINAL}:
-        assert inclusion is not None
-        assert (after.block, after.block_hash, after.gas_used) == (
-            inclusion.block,
-            inclusion.block_hash,
-            inclusion.gas_used,
-        )
-    elif after.state is State.SENT:
-        assert (after.block, after.block_hash, after.gas_used) == (None, None, None)
-    unchanged = ("id", "raw", "hash", "nonce", "size", "root", "sender", "prepared_ms")
-    assert all(getattr(after, name) == getattr(before, name) for name in unchanged)
+ACCOUNT = Account.from_key("0x" + "11" * 32)
+SENDER = address_bytes(ACCOUNT.address)
+CONTRACT, LOG_ID = b"\x01" * 20, b"\x02" * 32
+CONFIRMATIONS, GWEI = 2, 10**9
+LIMITS = Limits(CONFIRMATIONS, max_fee_wei=20 * GWEI, max_spend_wei=6 * 10**14, reprice_after_s=60)
 
 
 @dataclass
-class ToyChain:
-    """Blocks that hold at most our transaction; `mempool` tells whether a node has it."""
+class ToyNode:
+    """A node's answers over a chain of blocks, each with the transactions that it took. Anchors must grow, as there."""
 
-    blocks: list[bool] = field(default_factory=lambda: [False])
+    blocks: list[list[bytes]] = field(default_factory=lambda: [[]])
+    salt: list[int] = field(default_factory=lambda: [0])
+    pool: dict[bytes, Unsigned] = field(default_factory=dict)
+    everything: dict[bytes, tuple[Unsigned, bool]] = field(default_factory=dict)
+    base_fee: int = GWEI
+    rich: bool = True
+    up: bool = True
     forks: int = 0
-    mempool: bool = False
-    nonce_taken_at: int | None = None
-    arrivals: int = 0
+    foreign: int = 0
+    place: str = "http://toy"
 
-    @property
+    def asked(self) -> None:
+        if not self.up:
+            raise ChainUnavailableError("away")
+
     def head(self) -> int:
+        self.asked()
         return len(self.blocks) - 1
 
-    def send(self) -> None:
-        self.arrivals += 1
-        self.mempool = self.mempool or (True not in self.blocks and self.nonce_taken_at is None)
+    def hash(self, number: int) -> bytes:
+        return number.to_bytes(16, "big") + self.salt[number].to_bytes(16, "big")
 
-    def mine(self, include: bool) -> None:
-        take = include and self.mempool
-        self.mempool = self.mempool and not take
-        self.blocks.append(take)
+    def block(self, number: int | None = None) -> Block | None:
+        self.asked()
+        number = len(self.blocks) - 1 if number is None else number
+        if number >= len(self.blocks):
+            return None
+        return Block(number, self.hash(number), self.hash(number - 1) if number else bytes(32), number, self.base_fee)
 
-    def reorganise(self, depth: int, keep: bool) -> None:
-        """Replace the last blocks by empty ones; a transaction in them goes back to the pool, or is forgotten."""
-        depth = min(depth, self.head)
-        gone = self.blocks[len(self.blocks) - depth :]
-        self.blocks[len(self.blocks) - depth :] = [False] * depth
+    def used(self) -> int:
+        return sum(len(taken) for taken in self.blocks)
+
+    def nonce(self, address: bytes, *, pending: bool, block: int | None = None) -> int:
+        self.asked()
+        waiting = {unsigned.nonce for unsigned in self.pool.values()}
+        nonce = self.used()
+        while pending and nonce in waiting:
+            nonce += 1
+        return nonce
+
+    def receipt(self, transaction: bytes) -> Receipt | None:
+        self.asked()
+        for number, taken in enumerate(self.blocks):
+            if transaction in taken:
+                unsigned, succeeded = self.everything[transaction]
+                size = int.from_bytes(unsigned.data, "big")
+                topics = (TRANSPARENCY_LOG.topic("Anchored"), LOG_ID)
+                event = Log(
+                    CONTRACT, topics, size.to_bytes(32, "big") + root(size), number, self.hash(number), transaction
+                )
+                logs = (event,) if succeeded else ()
+                cost = 40_000 * unsigned.fee
+                return Receipt(succeeded, number, self.hash(number), 40_000, None, logs, cost)
+        return None
+
+    def knows(self, transaction: bytes) -> bool:
+        self.asked()
+        return transaction in self.pool
+
+    def balance(self, address: bytes) -> int:
+        self.asked()
+        return 10**20 if self.rich else 0
+
+    def estimate_gas(self, request: Any, interface: Any) -> int:
+        self.asked()
+        return 40_000
+
+    def priority_fee(self) -> int:
+        return GWEI
+
+    def gas_price(self) -> int:
+        return self.base_fee
+
+    def send(self, raw: bytes) -> None:
+        self.asked()
+        unsigned = unsigned_of(raw)
+        name = hash_of(raw)
+        self.everything.setdefault(name, (unsigned, True))
+        if not self.rich:
+            raise NodeRefusedError("refused", "insufficient funds for gas")
+        if unsigned.nonce < self.used():
+            raise NodeRefusedError("refused", "nonce too low")
+        for other, waiting in list(self.pool.items()):
+            if waiting.nonce == unsigned.nonce and other != name:
+                if unsigned.fee * 10 < waiting.fee * 11:
+                    raise NodeRefusedError("refused", "replacement transaction underpriced")
+                del self.pool[other]
+        self.pool[name] = unsigned
+
+    def mine(self, choice: int) -> None:
+        """Mine one of all transactions that were ever sent and fit, or a foreign one, or nothing."""
+        fitting = [name for name, (unsigned, _) in self.everything.items() if unsigned.nonce == self.used()]
+        taken: list[bytes] = []
+        if choice == 0:
+            self.foreign += 1
+            taken = [b"foreign" + self.foreign.to_bytes(25, "big")]
+        elif choice > 1 and fitting:
+            taken = [fitting[choice % len(fitting)]]
+            unsigned, _ = self.everything[taken[0]]
+            sizes = [0] + [
+                int.from_bytes(self.everything[name][0].data, "big")
+                for names in self.blocks
+                for name in names
+                if name in self.everything and self.everything[name][1]
+            ]
+            self.everything[taken[0]] = (unsigned, int.from_bytes(unsigned.data, "big") > max(sizes))
+        self.blocks.append(taken)
+        self.salt.append(self.forks)
+        self.pool = {name: waiting for name, waiting in self.pool.items() if waiting.nonce >= self.used()}
+
+    def reorganise(self, depth: int) -> None:
+        """Replace the last blocks by empty ones; what was in them is forgotten."""
+        depth = min(depth, len(self.blocks) - 1)
         self.forks += 1
-        self.mempool = self.mempool or (keep and True in gone)
+        for number in range(len(self.blocks) - depth, len(self.blocks)):
+            self.blocks[number], self.salt[number] = [], self.forks
 
-    def look(self, nonce: bool) -> Sighting:
-        inclusion = None
-        if True in self.blocks:
-            number = self.blocks.index(True)
-            inclusion = Inclusion(number, bytes([self.forks % 256]) * 32, 40_000, took_effect=True)
-        return Sighting(self.head, inclusion, nonce, self.mempool or inclusion is not None)
+
+def hash_of(raw: bytes) -> bytes:
+    return keccak(raw)
+
+
+def root(size: int) -> bytes:
+    return size.to_bytes(32, "little")
+
+
+@dataclass
+class SetClock:
+    ms: int = 1_700_000_000_000
+
+    def now_ms(self) -> int:
+        return self.ms
+
+
+def hasty(path: Path) -> sqlite3.Connection:
+    """Open a database that need not outlive a power cut."""
+    connection = open_database(path)
+    connection.execute("PRAGMA synchronous = OFF")
+    return connection
+
+
+class World:
+    """A submitter, its database, its chain; and what must hold at every moment."""
+
+    def __init__(self, path: Path) -> None:
+        self.node, self.clock = ToyNode(), SetClock()
+        self.writer = Writer(path, opener=hasty)
+        self.size = 0
+        self.before: dict[int, Transaction] = {}
+        self.restart()
+
+    def restart(self) -> None:
+        self.submitter = Submitter(
+            self.node,  # type: ignore[arg-type]
+            self.writer,
+            signer=ACCOUNT,
+            chain_id=31337,
+            contract=CONTRACT,
+            log_id=LOG_ID,
+            limits=LIMITS,
+            clock=self.clock,
+        )
+
+    def step(self) -> None:
+        self.clock.ms += 1000
+        with suppress(ChainUnavailableError, OutOfFundsError, FeeTooHighError, SpendingLimitError, InFlightError):
+            if self.submitter.settle():
+                size = self.size + 1
+                data = size.to_bytes(4, "big")
+                self.submitter.submit(Request(TRANSPARENCY_LOG, CONTRACT, data), size=size, root=root(size))
+        rows = self.rows()
+        self.size = max([row.size or 0 for row in rows if row.state is not State.ABANDONED], default=0)
+
+    def rows(self) -> list[Transaction]:
+        return self.writer.submit(lambda connection: store.since(connection, 31337, SENDER, 0))
+
+    def check(self) -> None:
+        rows = self.rows()
+        purposes: dict[int | None, set[int | None]] = {}
+        for row in rows:
+            purposes.setdefault(row.nonce, set()).add(row.size)
+            old = self.before.get(row.id)
+            if old is not None and old.state is not row.state:
+                assert reachable(old.state, row.state), (old.state, row.state)
+            if old is not None and old.state is State.FINAL:
+                assert row.state is State.FINAL, "nothing here is deeper than the confirmations"
+            assert row.state is not State.FINAL or any(row.hash in taken for taken in self.node.blocks)
+        assert all(len(sizes) == 1 for sizes in purposes.values()), "a nonce was given to two purposes"
+        live = [row for row in rows if row.state in LIVE]
+        assert len(live) <= 1, "two transactions are on their way"
+        sizes = [row.size for row in rows if row.state not in {State.REPLACED, State.ABANDONED}]
+        assert len(sizes) == len(set(sizes)), "an anchor twice"
+        assert set(self.node.everything) <= {row.hash for row in rows}, "bytes left that are not in the database"
+        assert all(unsigned_of(row.raw or b"").fee <= 20 * GWEI for row in rows)
+        start = day_start(self.clock.ms)
+        worst: dict[int | None, int] = {}
+        for row in rows:
+            if row.prepared_ms >= start and row.state is not State.ABANDONED:
+                cost = row.cost if row.cost is not None else unsigned_of(row.raw or b"").worst_cost
+                worst[row.nonce] = max(worst.get(row.nonce, 0), cost) if row.cost is None else cost
+        assert sum(worst.values()) <= (LIMITS.max_spend_wei or 0)
+        self.before = {row.id: row for row in rows}
+
+
+def reachable(old: State, new: State) -> bool:
+    """Tell whether some moves lead from one state to another: a step may make several."""
+    seen, fresh = {old}, {old}
+    while fresh:
+        fresh = {after for state in fresh for after in MOVES[state]} - seen
+        seen |= fresh
+    return new in seen
 
 
 ACTIONS = st.lists(
     st.one_of(
-        st.tuples(st.just("step"), st.sampled_from(["whole", "before the store", "before the act", "answer lost"])),
-        st.tuples(st.just("mine"), st.booleans()),
-        st.tuples(st.just("drop"), st.none()),
-        st.tuples(st.just("reorganise"), st.tuples(st.integers(1, CONFIRMATIONS), st.booleans())),
+        st.just(("step", 0)),
+        st.tuples(st.just("mine"), st.integers(0, 6)),
+        st.tuples(st.just("reorganise"), st.integers(1, CONFIRMATIONS)),
+        st.tuples(st.just("wait"), st.sampled_from([60, 3600, 86_400])),
+        st.tuples(st.just("drop"), st.just(0)),
+        st.tuples(st.just("fee"), st.sampled_from([1, 5, 15, 100])),
+        st.tuples(st.just("rich"), st.booleans()),
+        st.tuples(st.just("up"), st.booleans()),
+        st.tuples(st.just("restart"), st.just(0)),
     ),
-    max_size=40,
+    max_size=60,
 )
 
 
-@settings(max_examples=300)
-@given(ACTIONS)
-def test_whatever_happens_it_is_final_once_in_the_end(actions: list[tuple[str, object]]) -> None:
-    chain, stored = ToyChain(), transaction(State.PREPARED)
-
-    def step(end: object = "whole") -> None:
-        nonlocal stored
-        move = advance(stored, chain.look(nonce=False), CONFIRMATIONS)
-        if end == "before the store":
-            return
-        stored = move.transaction
-        if move.send and end != "before the act":
-            chain.send()
-
+def play(folder: Path, actions: list[tuple[str, Any]]) -> World:
+    world = World(folder / "gateway.db")
+    node = world.node
     for action, argument in actions:
-        match action, argument:
-            case "step", how:
-                step(how)
-            case "mine", bool(include):
-                chain.mine(include)
-            case "drop", _:
-                chain.mempool = False
-            case "reorganise", (int(depth), bool(keep)) if stored.state is not State.FINAL:
-                chain.reorganise(depth, keep)
-        assert chain.blocks.count(True) <= 1
-        if stored.state is State.FINAL:
-            assert stored.block == chain.blocks.index(True)
-        if chain.arrivals:
-            assert stored.state is not State.PREPARED, "no bytes leave before the state says so"
-    for _ in range(CONFIRMATIONS + 2):
-        step()
-        chain.mine(include=True)
-    step()
-    assert stored.state is State.FINAL
-    assert chain.blocks.count(True) == 1
+        match action:
+            case "step":
+                world.step()
+            case "mine":
+                node.mine(argument)
+            case "reorganise":
+                node.reorganise(argument)
+            case "wait":
+                world.clock.ms += argument * 1000
+            case "drop":
+                node.pool.clear()
+            case "fee":
+                node.base_fee = argument * GWEI
+            case "rich":
+                node.rich = argument
+            case "up":
+                node.up = argument
+            case "restart":
+                world.restart()
+        world.check()
+    return world
 
 
-def test_a_nonce_that_another_took_is_believed_after_the_confirmations() -> None:
-    sent = transaction(State.SENT)
-    for head, expected in [(50, State.SENT), (51, State.SENT), (52, State.FAILED)]:
-        sent = advance(sent, Sighting(head, None, nonce_passed=True, known=False), CONFIRMATIONS).transaction
-        assert (sent.state, sent.passed_at) == (expected, 50)
-    again = advance(replace(sent, state=State.SENT), Sighting(53, None, nonce_passed=False, known=False), CONFIRMATIONS)
-    assert (again.send, again.transaction.passed_at) == (True, None), "a reorganisation gave the nonce back"
+@settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow])
+@given(ACTIONS)
+def test_whatever_happens_nothing_is_done_twice_or_beyond_the_limits(
+    tmp_path_factory: pytest.TempPathFactory, actions: list[tuple[str, Any]]
+) -> None:
+    world = play(tmp_path_factory.mktemp("world"), actions)
+    node = world.node
+    node.up = node.rich = True
+    node.base_fee = GWEI
+    world.clock.ms += 86_400_000
+    for _ in range(4 * CONFIRMATIONS + 4):
+        world.step()
+        node.mine(2)
+        world.check()
+    assert any(row.state is State.FINAL for row in world.rows()), "in the end it gets through"
+    world.writer.close()
 
 
-def test_a_shallow_revert_is_not_given_up() -> None:
-    reverted = Inclusion(10, b"\x09" * 32, 30_000, took_effect=False)
-    sent = transaction(State.SENT)
-    shallow = advance(sent, Sighting(11, reverted, nonce_passed=True, known=True), CONFIRMATIONS).transaction
-    assert (shallow.state, shallow.note) == (State.SENT, "reverted in block 10")
-    deep = advance(shallow, Sighting(12, reverted, nonce_passed=True, known=True), CONFIRMATIONS).transaction
-    assert (deep.state, deep.note, deep.gas_used) == (State.FAILED, "reverted in block 10", 30_000)
+@pytest.mark.soak
+@settings(max_examples=2_000, suppress_health_check=[HealthCheck.too_slow])
+@given(ACTIONS)
+def test_whatever_happens_long(tmp_path_factory: pytest.TempPathFactory, actions: list[tuple[str, Any]]) -> None:
+    play(tmp_path_factory.mktemp("world"), actions).writer.close()
 
 
-@pytest.mark.parametrize("confirmations", [0, 1, 12])
-def test_confirmations_are_blocks_on_top(confirmations: int) -> None:
-    inclusion = Inclusion(100, b"\x09" * 32, 30_000, took_effect=True)
-    for on_top in range(confirmations + 2):
-        seen = Sighting(100 + on_top, inclusion, nonce_passed=True, known=True)
-        expected = State.FINAL if on_top >= confirmations else State.MINED
-        assert advance(transaction(State.SENT), seen, confirmations).transaction.state is expected
+def test_a_variant_differs_in_its_price_alone(tmp_path: Path) -> None:
+    world = World(tmp_path / "gateway.db")
+    world.step()
+    (row,) = world.rows()
+    for wrong in (replace(row, nonce=9, hash=b"\x09" * 32), replace(row, size=9, hash=b"\x09" * 32)):
+        with pytest.raises(InFlightError):
+            world.writer.submit(lambda connection, wrong=wrong: store.replace_by(connection, row, wrong))
+    with pytest.raises(InFlightError):
+        world.writer.submit(lambda connection: store.add(connection, replace(row, hash=b"\x09" * 32)))
+    world.writer.close()

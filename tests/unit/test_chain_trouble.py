@@ -9,9 +9,12 @@ import pytest
 import requests
 from chaingateway import LOG_KEY, Gateway
 from trigpoint.chain.abi import TRANSPARENCY_LOG
-from trigpoint.chain.anchoring import Anchorer, LogForkError
+from trigpoint.chain.anchoring import Anchorer
 from trigpoint.chain.errors import ChainUnavailableError
-from trigpoint.chain.transactions import FeeTooHighError, OutOfFundsError
+from trigpoint.chain.heads import LogForkError
+from trigpoint.chain.pricing import FeeTooHighError
+from trigpoint.chain.submitter import Limits
+from trigpoint.chain.transactions import OutOfFundsError
 from trigpoint.errors import OperatorError
 from trigpoint.log import checkpoint
 from trigpoint.store import chain as store
@@ -29,6 +32,8 @@ def test_an_anchor_that_left_the_chain_goes_back_and_is_mined_again(gateway: Gat
     assert gateway.writer.submit(store.latest_final_anchor) is None, "not yet for receipts"
     gateway.contracts.automine(False)
     gateway.contracts.chain.rpc("anvil_reorg", 1, [])
+    gateway.anchorer.step()
+    assert gateway.anchors() == [(3, State.REORGANISED)]
     gateway.anchorer.step()
     assert gateway.anchors() == [(3, State.SENT)]
     gateway.contracts.automine(True)
@@ -50,7 +55,7 @@ def test_final_anchors_that_a_deep_reorganisation_took_are_sent_again_in_order(g
         gateway.anchorer.step()
     gateway.contracts.mine(30)
     gateway.anchorer.step()
-    assert [state for _, state in gateway.anchors()] == [State.SENT] * 3
+    assert [state for _, state in gateway.anchors()] == [State.REORGANISED] * 3
     assert gateway.writer.submit(store.latest_final_anchor) is None
     gateway.run(4)
     assert gateway.anchors() == [(3, State.FINAL), (6, State.FINAL), (9, State.FINAL)]
@@ -131,7 +136,7 @@ def test_two_gateways_with_one_key_and_one_log_lose_no_money_for_ever(gateway: G
     gateway.contracts.automine(False)
     gateway.grow(3)
     gateway.anchorer.step()
-    (waiting,) = gateway.writer.submit(lambda connection: store.unsettled(connection, 31337))
+    ((waiting,),) = gateway.writer.submit(lambda connection: store.live(connection, 31337))
     gateway.contracts.chain.rpc("anvil_dropTransaction", "0x" + waiting.hash.hex())
     twin.grow(4)
     twin.anchorer.step()
@@ -142,7 +147,7 @@ def test_two_gateways_with_one_key_and_one_log_lose_no_money_for_ever(gateway: G
 
     gateway.grow(1)
     gateway.run(3)
-    assert gateway.anchors() == [(3, State.FAILED), (4, State.FINAL)]
+    assert gateway.anchors() == [(3, State.ABANDONED), (4, State.FINAL)]
     assert gateway.writer.submit(store.anchors)[0].note == "another transaction took its nonce"
     gateway.grow(2)
     gateway.run(3)
@@ -159,7 +164,7 @@ def test_a_revert_is_told_and_does_not_loop(gateway: Gateway) -> None:
     gateway.grow(3)
     gateway.anchorer.step()
     # The hand-over gets in before it: same account, next nonce, and so it is mined in another order by hand.
-    (waiting,) = gateway.writer.submit(lambda connection: store.unsettled(connection, 31337))
+    ((waiting,),) = gateway.writer.submit(lambda connection: store.live(connection, 31337))
     gateway.contracts.chain.rpc("anvil_dropTransaction", "0x" + waiting.hash.hex())
     slot = gateway.contracts.chain.rpc
     slot("anvil_impersonateAccount", gateway.account.address)
@@ -181,7 +186,7 @@ def test_a_revert_is_told_and_does_not_loop(gateway: Gateway) -> None:
             gateway.anchorer.step()
     assert gateway.transactions() == spent
     (row,) = gateway.writer.submit(store.anchors)
-    assert (row.state, row.note.split(" in ")[0]) == (State.FAILED, "reverted")
+    assert (row.state, row.note.split(" in ")[0]) == (State.ABANDONED, "reverted")
     assert row.gas_used is not None and row.gas_used > 21_000
 
 
@@ -285,7 +290,7 @@ def test_a_refused_transaction_does_not_keep_the_gateway_from_starting(gateway: 
     gateway.wire.after = refuse
     with pytest.raises(ChainUnavailableError, match="max fee per gas too low"):
         gateway.anchorer.step()
-    (waiting,) = gateway.writer.submit(lambda connection: store.unsettled(connection, 31337))
+    ((waiting,),) = gateway.writer.submit(lambda connection: store.live(connection, 31337))
     gateway.contracts.chain.rpc("anvil_dropTransaction", "0x" + waiting.hash.hex())
     gateway.start()
     gateway.wire.after = refuse
@@ -319,12 +324,12 @@ def test_another_account_or_key_than_the_log_was_begun_with(gateway: Gateway, tm
     mixed = Anchorer(
         gateway.contracts.web3,
         stranger.writer,
-        account=stranger.account,
+        signer=stranger.account,
         chain_id=31337,
         contract=gateway.contracts.log,
         log_id=checkpoint.log_id(b"\x09" * 20, LOG_KEY),
         log_key=LOG_KEY,
-        confirmations=0,
+        limits=Limits(confirmations=0),
         every_s=0,
         clock=stranger.clock,
     )
@@ -333,12 +338,12 @@ def test_another_account_or_key_than_the_log_was_begun_with(gateway: Gateway, tm
     other_key = Anchorer(
         gateway.contracts.web3,
         stranger.writer,
-        account=gateway.account,
+        signer=gateway.account,
         chain_id=31337,
         contract=gateway.contracts.log,
         log_id=gateway.log_id,
         log_key=bytes(32),
-        confirmations=0,
+        limits=Limits(confirmations=0),
         every_s=0,
         clock=stranger.clock,
     )

@@ -9,7 +9,7 @@ from trigpoint import config, init
 from trigpoint.clock import SystemClock, WorldClock
 from trigpoint.errors import OperatorError
 
-VALID = init._render(init.Answers())
+VALID = init.configuration(init.Answers())
 
 
 def parse(text):
@@ -28,7 +28,7 @@ def test_paths_are_relative_to_the_file():
 
 def test_the_clock_is_the_machines_unless_there_is_a_world():
     assert isinstance(parse(VALID).make_clock(), SystemClock)
-    emulated = init._render(init.Answers(world=(1_356_998_400, 1_700_000_000.25, 7200.0)))
+    emulated = init.configuration(init.Answers(world=(1_356_998_400, 1_700_000_000.25, 7200.0)))
     assert parse(emulated).make_clock() == WorldClock(1_356_998_400, 1_700_000_000.25, 7200.0)
 
 

@@ -2,8 +2,8 @@
 
 import pytest
 from statements import BASE_TIME, TestBoard
-from trigpoint.ingest.decision import BoardState, Decision, Reason, after, decide, reading_time
-from trigpoint.wire.statement import NO_PREV, parse
+from trigpoint.ingest.decision import BoardState, Decision, Reason, after, decide
+from trigpoint.wire.statement import NO_PREV, parse, reading_time
 
 ENTRY = b"e" * 32
 

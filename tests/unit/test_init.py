@@ -33,11 +33,8 @@ def test_every_key_of_the_file_is_explained(tmp_path):
     init.create(tmp_path, init.Answers(world=(1, 2.0, 3.0)))
     lines = (tmp_path / "gateway.toml").read_text().splitlines()
     for number, line in enumerate(lines):
-        if "=" in line and not line.startswith("#"):
-            block = number
-            while lines[block].strip() and not lines[block].startswith("#"):
-                block -= 1
-            assert lines[block].startswith("#"), line
+        if line and not line.startswith("#"):
+            assert lines[number - 1].startswith("# "), line
 
 
 def test_a_second_init_overwrites_nothing(tmp_path):
@@ -82,7 +79,7 @@ def test_an_answer_that_is_wrong_leaves_no_file(tmp_path):
 
 @given(st.text(min_size=1, max_size=40), st.text(max_size=40))
 def test_any_text_is_quoted_so_that_it_comes_back(host, username):
-    loaded = tomllib.loads(init._render(init.Answers(broker_host=host, broker_username=username)))
+    loaded = tomllib.loads(init.configuration(init.Answers(broker_host=host, broker_username=username)))
     assert loaded["broker"]["host"] == host
     assert loaded["broker"]["username"] == username
 
@@ -146,3 +143,17 @@ def test_keys_of_the_wrong_kind_are_told_apart(tmp_path):
         keyfiles.load_log_key(tmp_path / "keys" / "link.pem")
     with pytest.raises(OperatorError, match="not hold a P-256 key"):
         keyfiles.load_link_key(tmp_path / "keys" / "log.pem")
+
+
+def test_a_credential_of_the_service_stands_for_the_file_of_its_name(tmp_path, monkeypatch):
+    credentials = tmp_path / "credentials"
+    credentials.mkdir()
+    keyfiles.write_private(tmp_path / "password", b"from the file")
+    keyfiles.write_private(credentials / "password", b"from the manager")
+    (credentials / "password").chmod(0o440)  # as systemd's access list makes it look
+    assert keyfiles.load_password(tmp_path / "password") == "from the file"
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(credentials))
+    assert keyfiles.load_password(tmp_path / "password") == "from the manager"
+    assert keyfiles.load_password(credentials / "password") == "from the manager"
+    keyfiles.write_private(tmp_path / "other", b"has none")
+    assert keyfiles.load_password(tmp_path / "other") == "has none"

@@ -3,7 +3,7 @@
 import base64
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from hypothesis import given
 from hypothesis import strategies as st
 from samples import LOG_KEY, LOG_PRIVATE, TRUST
@@ -61,6 +61,28 @@ def test_entry_bundles() -> None:
             tiles.entry_bundle(entries)
 
 
+@given(st.lists(st.binary(min_size=32, max_size=32), min_size=1, max_size=256), st.data())
+def test_bundles_are_read_as_they_are_written(entries: list[bytes], data: st.DataObject) -> None:
+    bundle = tiles.entry_bundle(entries)
+    assert tiles.parse_entry_bundle(bundle, len(entries)) == entries
+    at = data.draw(st.integers(0, len(entries) - 1)) * 34
+    for other, count in (
+        (bundle[:-1], len(entries)),
+        (bundle + b"\x00", len(entries)),
+        (bundle, len(entries) - 1),
+        (bundle[:at] + b"\x00\x1f" + bundle[at + 2 :], len(entries)),
+        (bundle[:at] + b"\x01" + bundle[at + 1 :], len(entries)),
+    ):
+        with pytest.raises(ProofError):
+            tiles.parse_entry_bundle(other, count)
+
+
+def test_widths_of_tiles() -> None:
+    assert [tiles.tile_width(70_000, 0, index) for index in (0, 272, 273, 274)] == [256, 256, 112, 0]
+    assert [tiles.tile_width(70_000, level, 0) for level in (1, 2, 3)] == [256, 1, 0]
+    assert tiles.tile_width(70_000, 1, 1) == 17
+
+
 ROOT = b"\x07" * 32
 NOTE = checkpoint.sign(TRUST.log_id, LOG_PRIVATE, 300, ROOT)
 
@@ -108,7 +130,17 @@ def test_of_another_log_or_key() -> None:
         "",
         NOTE[:-1],
         NOTE + "\n",
-        NOTE + NOTE.split("\n")[4] + "\n",
+        NOTE + NOTE.split("\n")[4],
+        NOTE + "\n" + NOTE.split("\n")[4] + "\n",
+        NOTE + "— name QUJDRA==\n",  # a key id and no signature
+        NOTE + "— name QUJDRE\n",
+        NOTE + "— na+me QUJDREVGRw==\n",
+        NOTE + "—  QUJDREVGRw==\n",
+        NOTE + "— na\x1fme QUJDREVGRw==\n",
+        NOTE + "— na\u2003me QUJDREVGRw==\n",
+        NOTE + "— name QUJDREVGRw== \n",
+        NOTE + "— name QUJDREVGRw==\n" * 32,
+        NOTE + f"— name {'A' * 131_072}\n",
         NOTE.replace("\n300\n", "\n0300\n"),
         NOTE.replace("\n300\n", "\n٣٠٠\n"),
         NOTE.replace("\n300\n", "\n-300\n"),
@@ -120,13 +152,69 @@ def test_of_another_log_or_key() -> None:
         NOTE.replace("— ", "- "),
         NOTE.replace("trigpoint/", "trigpoint/" + "0"),
         NOTE.replace("Bwc=", "Bwd="),
-        NOTE.replace("— trigpoint", "— trigpoin"),
-        "x" * 1000,
+        NOTE.replace("— trigpoint", "— trig\npoint"),
+        "x" * 200_000,
     ],
 )
 def test_other_notes(text: str) -> None:
     with pytest.raises(CheckpointError):
         checkpoint.parse(text)
+
+
+WITNESSED = NOTE + f"— witness.example/w1 {base64.b64encode(bytes(4 + 8 + 64)).decode()}\n"
+
+
+def test_signatures_of_others_are_passed_over() -> None:
+    """C2SP signed-note: signatures by unknown keys are ignored; one by a known key must verify."""
+    ours, line = NOTE.rsplit("\n\n", 1)
+    many = "".join(f"— witness.example/{n} {base64.b64encode(bytes([n]) * 76).decode()}\n" for n in range(16))
+    large = f"— pq.example/x {base64.b64encode(bytes(5_000)).decode()}\n" * 16
+    same_name = f"— trigpoint/{TRUST.log_id.hex()} {base64.b64encode(bytes(76)).decode()}\n"
+    for text in (WITNESSED, NOTE + many, f"{ours}\n\n{many}{line}", NOTE + large, NOTE + same_name, NOTE + line):
+        assert checkpoint.verify(text, TRUST.log_id, LOG_KEY).root == ROOT
+    signed = checkpoint.parse(WITNESSED).signatures
+    assert [line.name for line in signed] == [f"trigpoint/{TRUST.log_id.hex()}", "witness.example/w1"]
+    forged = base64.b64encode(signed[0].key_id + bytes(64)).decode()
+    for text in (
+        f"{ours}\n\n{many}",
+        NOTE + f"— trigpoint/{TRUST.log_id.hex()} {forged}\n",
+        f"{ours}\n\n— trigpoint/{TRUST.log_id.hex()} {forged}\n{line}",
+        NOTE.replace("— trigpoint", "— trigpoin"),
+    ):
+        checkpoint.parse(text)
+        with pytest.raises(CheckpointError):
+            checkpoint.verify(text, TRUST.log_id, LOG_KEY)
+
+
+@given(st.integers(0, len(WITNESSED)), st.text(max_size=3), st.integers(0, 3))
+def test_whatever_a_note_is_made_into_the_log_signed_what_is_read(at: int, inserted: str, removed: int) -> None:
+    try:
+        read = checkpoint.verify(WITNESSED[:at] + inserted + WITNESSED[at + removed :], TRUST.log_id, LOG_KEY)
+    except CheckpointError:
+        return
+    assert (read.size, read.root) == (300, ROOT)
+
+
+# RFC 8032 section 5.1: p, and the points of order 1, 2, 4 and 8 by their y, in each encoding.
+P = 2**255 - 19
+ORDER_8 = 0x5FC536D880238B13933C6D305ACDFD5F098EFF289F4C345B027B2C28F95E826
+SMALL = [y | sign << 255 for y in (0, 1, P - 1, P, P + 1, ORDER_8, P - ORDER_8) for sign in (0, 1)]
+
+
+@pytest.mark.parametrize("y", SMALL)
+def test_a_key_under_which_anybody_can_sign_is_refused(y: int) -> None:
+    """With s = 0 and R = -hA the equation holds; for the neutral point that is one signature for every message."""
+    weak = y.to_bytes(32, "little")
+    assert checkpoint.is_weak(weak)
+    name = f"trigpoint/{TRUST.log_id.hex()}"
+    neutral = (1).to_bytes(32, "little")
+    signed = base64.b64encode(checkpoint._key_id(name, weak) + neutral + bytes(32)).decode()
+    text = NOTE.partition("\n\n")[0] + f"\n\n— {name} {signed}\n"
+    if weak == neutral:  # what we guard against: OpenSSL takes it
+        Ed25519PublicKey.from_public_bytes(weak).verify(neutral + bytes(32), b"whatever")
+    with pytest.raises(CheckpointError, match="small order"):
+        checkpoint.verify(text, TRUST.log_id, weak)
+    assert not checkpoint.is_weak(LOG_KEY)
 
 
 @given(st.text(max_size=300))

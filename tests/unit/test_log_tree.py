@@ -143,6 +143,30 @@ def test_append_changes_only_what_it_returns_and_reads_little(size: int, count: 
         assert len(old) < 256 * 32
 
 
+@given(st.integers(0, 1_000), st.lists(st.integers(0, 600), max_size=5))
+def test_the_right_edge_needs_no_tiles(size: int, batches: list[int]) -> None:
+    """Appending to the edge in memory gives what appending to stored tiles gives, and leaves the old edge alone."""
+    log = logged(size)
+    edge = tree.RightEdge.of(log.tiles, size)
+    for batch in batches:
+        leaves = LEAVES[edge.size : edge.size + batch]
+        root, partial = edge.root, edge.tiles()
+        appended = edge.append(leaves)
+        assert (edge.size + batch, root, partial) == (appended.size, edge.root, edge.tiles())
+        log.append(leaves)
+        assert {place: log.tiles[place] for place in appended.tiles} == appended.tiles
+        assert log.root == appended.root == appended.edge.root
+        edge = appended.edge
+        assert edge.tiles() == {place: tile for place, tile in log.tiles.items() if len(tile) < 256 * 32}
+
+
+def test_the_right_edge_counts_its_leaves() -> None:
+    with pytest.raises(ProofError):
+        tree.RightEdge(MAX_SIZE, []).append([bytes(32)])
+    with pytest.raises(ProofError):
+        tree.RightEdge(0, []).append([bytes(33)])
+
+
 def test_proofs_read_one_or_two_tiles_of_a_level() -> None:
     log = logged(70_000)
     log.tiles.reads = 0

@@ -5,12 +5,15 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from statements import TestBoard, enrol
 from trigpoint import receipts
 from trigpoint.errors import OperatorError
-from trigpoint.ingest.batch import Message, read, store
+from trigpoint.ingest.batch import store
+from trigpoint.ingest.message import Message
 from trigpoint.store import chain, log
 from trigpoint.store.chain import State, Transaction
 from trigpoint.store.database import migrate, open_database
+from trigpoint.store.fold import fold_log
 from trigpoint.verify import verify_offline
-from trigpoint.wire.receipt import Anchor
+from trigpoint.wire.errors import WireError
+from trigpoint.wire.receipt import Anchor, parse
 from trigpoint.wire.trust import Trust
 
 LOG_KEY = Ed25519PrivateKey.from_private_bytes(b"k" * 32)
@@ -33,11 +36,11 @@ def connection(tmp_path, board):
 
 
 def add(connection, board, number):
-    store(connection, [read(Message.of(board.topic, board.next(readings=3), 0)) for _ in range(number)])
+    store(connection, [Message.of(board.topic, board.next(readings=3), 0) for _ in range(number)])
 
 
 def head_as_anchor(connection):
-    head = log.head(connection)
+    head = fold_log(connection)
     return Anchor(31337, TRUST.transparency_log, head.size, head.root, b"h" * 32, 7)
 
 
@@ -74,7 +77,7 @@ def test_once_an_anchor_covers_it_the_receipt_is_issued_over_that(connection, bo
 
 
 def anchor_head(connection, block, contract=TRUST.transparency_log):
-    head = log.head(connection)
+    head = fold_log(connection)
     row = Transaction(
         0, 31337, contract, "anchor", head.size, head.root, State.FINAL, b"s" * 20, None, None, bytes([block]) * 32, 0,
         block=block, block_hash=b"b" * 32,
@@ -99,6 +102,25 @@ def test_a_board_that_is_no_longer_active_is_proved_as_of_the_time_when_it_was(c
     assert [block_of(seq) for seq in range(8)] == [9] * 8
     connection.execute("UPDATE boards SET active_until = 1")
     assert [block_of(seq) for seq in range(8)] == [7, 7, 7, 7, 8, 8, 9, 9]
+
+
+def test_a_receipt_that_is_damaged_is_issued_anew(connection, board):
+    """Whatever byte it is that changed: what upgrade leaves as it is can be verified."""
+    log.claim(connection, TRUST.log_id, PUBLIC_KEY)
+    add(connection, board, 5)
+    anchor_head(connection, 7)
+    whole = receipts.get(connection, LOG_KEY, kid=board.kid, seq=3)
+    assert receipts.upgrade(connection, LOG_KEY, parse(whole)) is None
+    mended = 0
+    for place in range(len(whole)):
+        try:
+            held = parse(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+            issued = receipts.upgrade(connection, LOG_KEY, held)
+        except (WireError, OperatorError):
+            continue  # no receipt of this log's statement any more
+        assert issued is not None and issued.data == whole, place
+        mended += 1
+    assert mended > 100  # the path, the anchor, both keys' bytes and the signature
 
 
 def test_what_is_not_stored_has_no_receipt(connection, board):

@@ -177,6 +177,13 @@ def test_another_trust_file(change: dict[str, object], checks: set[str]) -> None
     assert failing(verify_offline(FILE, trust)) == checks
 
 
+def test_a_log_key_under_which_anybody_can_sign() -> None:
+    """The neutral point: R = the neutral point and s = 0 are a signature of every message, and OpenSSL takes it."""
+    neutral = (1).to_bytes(32, "little")
+    file = forged(sign=lambda _: neutral + bytes(32))
+    assert failing(verify_offline(file, replace(TRUST, log_key=neutral))) == {"log signature"}
+
+
 def test_what_the_anchor_says_is_signed() -> None:
     """Transaction and block are in no other check, so the log's signature alone holds them."""
     parsed: ReceiptFile = receipt.parse(FILE)

@@ -4,24 +4,27 @@ from __future__ import annotations
 
 import logging
 import sqlite3
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
-from enum import Enum, auto
 
-from eth_account.signers.local import LocalAccount
 from web3 import Web3
 
 from trigpoint.chain.abi import TRANSPARENCY_LOG
-from trigpoint.chain.client import check_chain
+from trigpoint.chain.client import check_chain, turn_to_next
 from trigpoint.chain.errors import ChainUnavailableError, NodeRefusedError
+from trigpoint.chain.heads import ChainHead, ForkSuspectedError, LogForkError, Standing, compare
 from trigpoint.chain.node import Log, Node, address_bytes, checksum
-from trigpoint.chain.submitter import Submitter, is_anchored
+from trigpoint.chain.signing import Signer, SigningError
+from trigpoint.chain.submitter import Limits, Submitter, is_anchored
 from trigpoint.chain.transactions import OutOfFundsError, Request
 from trigpoint.clock import Clock
 from trigpoint.errors import OperatorError
 from trigpoint.log import checkpoint, tree
 from trigpoint.store import chain as store
-from trigpoint.store import log
+from trigpoint.store import log, statements
 from trigpoint.store.chain import Attempts, State, Transaction
+from trigpoint.store.fold import fold_log
 from trigpoint.store.writer import Writer
 
 _log = logging.getLogger(__name__)
@@ -29,22 +32,8 @@ _log = logging.getLogger(__name__)
 _MOST_DOUBLINGS = 6
 _SEARCH_BLOCKS = 2_000
 _SEARCH_STEPS = 20
-
-
-class LogForkError(OperatorError):
-    """The chain holds a head that this database's log does not begin with: an old backup, or another gateway's log.
-
-    To go on would give two histories under one log key, so the gateway must take no statement until it is put right.
-    """
-
-
-@dataclass(frozen=True)
-class ChainHead:
-    """The log's newest head on the chain: its writer (20 bytes), leaves and root; size 0 before the first anchor."""
-
-    writer: bytes
-    size: int
-    root: bytes
+_FORK_LOOKS = 3
+_FORK_PAUSE_S = 1.0
 
 
 def is_due(*, log_size: int, head_size: int, attempts: Attempts, now_ms: int, every_s: int) -> bool:
@@ -68,36 +57,6 @@ def is_due(*, log_size: int, head_size: int, attempts: Attempts, now_ms: int, ev
     return now_ms - attempts.newest_ms >= pause_ms
 
 
-class Standing(Enum):
-    """How the log's head on the chain stands to the log here."""
-
-    KNOWN = auto()
-    """It is the newest final anchor, or there is none yet."""
-    LOST = auto()
-    """It is older than the newest final anchor: the chain was reorganised deeply."""
-    FOREIGN = auto()
-    """It is a head of this log, but its anchor is not in the database."""
-    FORKED = auto()
-    """It is no head of this log."""
-
-
-def compare(head: ChainHead, final: tuple[int, bytes] | None, log_size: int, root_there: bytes | None) -> Standing:
-    """Compare the chain's head with the log.
-
-    Args:
-        head: on the chain.
-        final: size and root of the newest final anchor in the database.
-        log_size: leaves in the log.
-        root_there: the log's own root at the head's size; None if the log is shorter.
-    """
-    if head.size > log_size or (head.size > 0 and head.root != root_there):
-        return Standing.FORKED
-    final_size = final[0] if final else 0
-    if head.size > final_size:
-        return Standing.FOREIGN
-    return Standing.LOST if head.size < final_size else Standing.KNOWN
-
-
 @dataclass(frozen=True)
 class _Local:
     """What the database says, at one moment."""
@@ -106,6 +65,15 @@ class _Local:
     final: Transaction | None
     attempts: Attempts
     root_there: bytes | None
+    highest_nonce: int | None
+
+
+@dataclass(frozen=True)
+class _There:
+    """What the chain says at one block: the log's head, None if it is not open, and the account's next nonce."""
+
+    head: ChainHead | None
+    next_nonce: int
 
 
 class Anchorer:
@@ -118,15 +86,15 @@ class Anchorer:
     Args:
         web3: the chain.
         writer: the database.
-        account: signs and pays; the log's writer on the chain.
+        signer: signs and pays; the log's writer on the chain.
         chain_id: EIP-155 chain id.
         contract: address of the TransparencyLog, 20 bytes.
         log_id: 32 bytes; see `trigpoint.log.checkpoint.log_id`.
         log_key: the log's public Ed25519 key, 32 bytes.
-        confirmations: blocks on top of a block before it is believed.
+        limits: what the operator allows.
         every_s: seconds between two anchors, at least.
         clock: the gateway's clock.
-        max_fee_wei: most that it pays for one gas; None for whatever the node asks.
+        sleep: waits so many seconds, in `settle` alone.
     """
 
     def __init__(
@@ -134,37 +102,37 @@ class Anchorer:
         web3: Web3,
         writer: Writer,
         *,
-        account: LocalAccount,
+        signer: Signer,
         chain_id: int,
         contract: bytes,
         log_id: bytes,
         log_key: bytes,
-        confirmations: int,
+        limits: Limits,
         every_s: int,
         clock: Clock,
-        max_fee_wei: int | None = None,
+        sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._node = Node(web3)
         self._writer = writer
-        self._sender = address_bytes(account.address)
+        self._sender = address_bytes(signer.address)
         self._chain_id = chain_id
         self._contract = contract
         self._log_id = log_id
         self._log_key = log_key
-        self._confirmations = confirmations
         self._every_s = every_s
         self._clock = clock
+        self._sleep = sleep
         self._not_found: ChainHead | None = None
+        self._forks_seen = 0
         self._submitter = Submitter(
-            web3,
+            self._node,
             writer,
-            account=account,
+            signer=signer,
             chain_id=chain_id,
             contract=contract,
             log_id=log_id,
-            confirmations=confirmations,
+            limits=limits,
             clock=clock,
-            max_fee_wei=max_fee_wei,
         )
 
     def settle(self) -> None:
@@ -177,68 +145,94 @@ class Anchorer:
             ChainUnavailableError: the node did not answer.
             OperatorError: the node is on another chain, or the log on the chain has another key.
         """
-        check_chain(self._node.web3, self._chain_id)
-        head = self._chain_head()
-        if head is not None:
-            self._standing(head, self._local(head))
+        while True:
+            check_chain(self._node.web3, self._chain_id)
+            try:
+                there = self._there()
+                if there.head is not None:
+                    self._standing(there.head, self._local(there.head))
+                break
+            except ForkSuspectedError as error:
+                _log.warning("%s", error)
+                turn_to_next(self._node.web3)
+                self._sleep(_FORK_PAUSE_S)
         try:
             self._submitter.settle()
-        except (NodeRefusedError, OutOfFundsError) as error:
+        except (NodeRefusedError, OutOfFundsError, SigningError) as error:
             _log.error("%s", error)
 
     def step(self) -> None:
         """Do what is due: settle what is in flight, else open the log, else anchor it.
 
         Raises:
-            LogForkError: the chain contradicts the log; nothing is anchored.
-            ChainUnavailableError: the node did not answer, or would not take a transaction.
+            LogForkError: the chain contradicts the log, asked several times; nothing is anchored.
+            ChainUnavailableError: the node did not answer, made no sense, or would not take a transaction.
             OutOfFundsError: the account cannot pay.
-            FeeTooHighError: gas costs more than `max_fee_wei`.
+            FeeTooHighError: one gas costs more than is allowed.
+            SpendingLimitError: the day's money is spent.
+            SigningError: the transaction was not signed.
             RevertedError: the contract would refuse, so nothing was sent.
             OperatorError: the node is on another chain, another account writes this log, or the account cannot open it.
         """
         check_chain(self._node.web3, self._chain_id)
         if not self._submitter.settle():
             return
-        head = self._chain_head()
-        if head is None:
-            self._open()
+        there = self._there()
+        if there.head is None:
+            if not self._put_back(there):
+                self._open()
             return
-        local = self._local(head)
-        match self._standing(head, local):
-            case Standing.LOST:
-                self._put_back(head.size)
-            case Standing.FOREIGN if self._adopt(head):
-                pass
-            case Standing.KNOWN | Standing.FOREIGN:
-                self._anchor(head, local)
+        local = self._local(there.head)
+        standing = self._standing(there.head, local)
+        freed = local.highest_nonce is not None and there.next_nonce <= local.highest_nonce
+        if standing is Standing.LOST or freed:
+            if not self._put_back(there) and freed:
+                raise ChainUnavailableError(
+                    f"the node at {self._node.place} says that nonce {there.next_nonce} of the account "
+                    f"{checksum(self._sender)} is free, and it was used: waiting until it catches up"
+                )
+        elif standing is Standing.KNOWN or not self._adopt(there.head):
+            self._anchor(there.head, local)
 
-    def _chain_head(self) -> ChainHead | None:
-        """Return the log's head on the chain; None if the log is not open yet."""
+    def _there(self) -> _There:
+        """Look at the log and the account at the newest block."""
         number = self._node.head()
-        final = self._writer.submit(lambda connection: store.newest_final(connection, self._chain_id, self._contract))
-        if final is not None and final.block is not None and number < final.block:
+        known = self._writer.submit(lambda connection: store.newest_block(connection, self._chain_id, self._contract))
+        if known is not None and number < known:
             raise ChainUnavailableError(
-                f"the node at {self._node.place} is at block {number}, and our last anchor in block {final.block}: "
-                "waiting until it catches up (a chain that was started anew needs a new gateway directory)"
+                f"the node at {self._node.place} is at block {number}, and was at block {known} before: waiting until "
+                "it catches up (a chain that was started anew needs a new gateway directory)"
             )
+        next_nonce = self._node.nonce(self._sender, pending=False, block=number)
         opener, log_key = self._node.call(TRANSPARENCY_LOG, self._contract, "logs", self._log_id, block=number)
         if int(opener, 16) == 0:
-            return None
+            return _There(None, next_nonce)
         if log_key != self._log_key:
             raise OperatorError("the log on the chain has another key: restore the file of log.key_file, or its path")
         writer, size, _, root = self._node.call(TRANSPARENCY_LOG, self._contract, "heads", self._log_id, block=number)
-        return ChainHead(address_bytes(writer), size, root)
+        return _There(ChainHead(address_bytes(writer), size, root), next_nonce)
 
     def _local(self, head: ChainHead) -> _Local:
         def read(connection: sqlite3.Connection) -> _Local:
+            attempts = store.attempts(connection, self._chain_id, self._contract)
+            # Folding the log writes, so it waits until there is something to anchor.
+            due = is_due(
+                log_size=statements.size(connection),
+                head_size=head.size,
+                attempts=attempts,
+                now_ms=self._clock.now_ms(),
+                every_s=self._every_s,
+            )
             here = log.head(connection)
+            if due or head.size > here.size:
+                here = fold_log(connection)
             known = 0 < head.size <= here.size
             return _Local(
                 here,
                 store.newest_final(connection, self._chain_id, self._contract),
-                store.attempts(connection, self._chain_id, self._contract),
+                attempts,
                 tree.root(log.StoredTiles(connection), head.size) if known else None,
+                store.highest_nonce(connection, self._chain_id, self._sender),
             )
 
         return self._writer.submit(read)
@@ -247,18 +241,20 @@ class Anchorer:
         final = local.final
         known = None if final is None or final.size is None or final.root is None else (final.size, final.root)
         standing = compare(head, known, local.log.size, local.root_there)
-        if standing is Standing.FORKED:
-            what = "is longer than" if head.size > local.log.size else "contradicts"
-            raise LogForkError(
-                f"the log on the chain ({head.size} leaves) {what} this database's ({local.log.size} leaves): an old "
-                "backup was restored, or another gateway uses these keys. Nothing is anchored; stop this gateway and "
-                "bring back the newest database"
-            )
-        return standing
+        if standing is not Standing.FORKED:
+            self._forks_seen = 0
+            return standing
+        what = "is longer than" if head.size > local.log.size else "contradicts"
+        found = f"the log on the chain ({head.size} leaves) {what} this database's ({local.log.size} leaves)"
+        self._forks_seen += 1
+        if self._forks_seen < _FORK_LOOKS:
+            raise ForkSuspectedError(f"the node at {self._node.place} says that {found}: asking again")
+        raise LogForkError(
+            f"{found}: an old backup was restored, or another gateway uses these keys. Nothing is anchored; stop this "
+            "gateway and bring back the newest database (docs/operating.md, 'An old backup')"
+        )
 
     def _open(self) -> None:
-        if self._put_back(None):
-            return
         if checkpoint.log_id(self._sender, self._log_key) != self._log_id:
             raise OperatorError(
                 f"the log {self._log_id.hex()} is not open on chain {self._chain_id}, and the account "
@@ -288,13 +284,27 @@ class Anchorer:
         data = TRANSPARENCY_LOG.call("anchor", self._log_id, size, root, proof)
         self._submitter.submit(Request(TRANSPARENCY_LOG, self._contract, data), size=size, root=root)
 
-    def _put_back(self, head_size: int | None) -> bool:
-        """Let what was final but the chain has lost go through the submitter again: the same bytes, in order."""
-        count = self._writer.submit(
-            lambda connection: store.put_back(connection, self._chain_id, self._contract, head_size)
-        )
+    def _put_back(self, there: _There) -> bool:
+        """Let what was settled but the chain has lost go through the submitter again: the same bytes, in order."""
+
+        def work(connection: sqlite3.Connection) -> int:
+            size = None if there.head is None else there.head.size
+            return store.put_back(
+                connection,
+                self._chain_id,
+                self._contract,
+                head_size=size,
+                sender=self._sender,
+                next_nonce=there.next_nonce,
+            )
+
+        count = self._writer.submit(work)
         if count:
-            _log.warning("a deep reorganisation of the chain took %d final transactions; sending them again", count)
+            _log.error(
+                "the chain was reorganised deeper than chain.confirmations: %d settled transactions are undecided "
+                "again, and receipts over them wait; sending them again",
+                count,
+            )
         return count > 0
 
     def _adopt(self, head: ChainHead) -> bool:
@@ -330,6 +340,7 @@ class Anchorer:
             block=receipt.block,
             block_hash=receipt.block_hash,
             gas_used=receipt.gas_used,
+            cost=receipt.cost,
             note="found on the chain",
         )
         self._writer.submit(lambda connection: store.adopt(connection, found))

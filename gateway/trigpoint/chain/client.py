@@ -2,34 +2,43 @@
 
 from __future__ import annotations
 
-from web3 import HTTPProvider, Web3
+from web3 import Web3
 from web3.providers.base import JSONBaseProvider
 
 from trigpoint.chain.abi import TRANSPARENCY_LOG
-from trigpoint.chain.errors import RevertedError
-from trigpoint.chain.node import Node, checksum
+from trigpoint.chain.errors import RevertedError, WrongChainError
+from trigpoint.chain.failover import Failover
+from trigpoint.chain.http import HttpNode
+from trigpoint.chain.node import Node, checksum, place
 from trigpoint.errors import OperatorError
 
-_CONNECT_TIMEOUT_S = 5.0
-_READ_TIMEOUT_S = 20.0
 
+def open_node(rpc_url: str, *fallbacks: str) -> Web3:
+    """Return a Web3 that speaks to the node at `rpc_url`, without asking it anything yet.
 
-def open_node(rpc_url: str) -> Web3:
-    """Return a Web3 that speaks to `rpc_url`, without asking it anything yet.
-
-    It does not try again by itself: whoever asks knows whether to, and how long.
+    It does not try again by itself: whoever asks knows whether to, and how long. Whoever works on for long passes other
+    nodes of the same chain too, and has `turn_to_next` ask them when this one fails.
 
     Raises:
-        OperatorError: it is no URL of HTTP.
+        OperatorError: one is no URL of HTTP.
     """
-    if not rpc_url.startswith(("http://", "https://")):
-        raise OperatorError(f"{rpc_url!r} is not a node's address; write it as http://HOST:PORT or https://HOST")
-    provider = HTTPProvider(
-        rpc_url,
-        request_kwargs={"timeout": (_CONNECT_TIMEOUT_S, _READ_TIMEOUT_S)},
-        exception_retry_configuration=None,
-    )
-    return speak_over(provider)
+    for url in (rpc_url, *fallbacks):
+        if not url.startswith(("http://", "https://")):
+            shown = place(url) if "://" in url else url
+            raise OperatorError(f"{shown!r} is not a node's address; write it as http://HOST:PORT or https://HOST")
+    return speak_over(Failover([HttpNode(url) for url in (rpc_url, *fallbacks)]))
+
+
+def turn_to_next(web3: Web3) -> None:
+    """Ask the next of its nodes from now on."""
+    if isinstance(web3.provider, Failover):
+        web3.provider.turn()
+
+
+def prefer_first(web3: Web3) -> None:
+    """Ask the first of its nodes again, if another has been asked for long."""
+    if isinstance(web3.provider, Failover):
+        web3.provider.prefer_first()
 
 
 def speak_over(provider: JSONBaseProvider) -> Web3:
@@ -50,7 +59,7 @@ def connect(rpc_url: str, chain_id: int | None = None) -> Web3:
 
     Raises:
         ChainUnavailableError: the node cannot be reached, or answers nonsense. It is an OperatorError too.
-        OperatorError: the node is on another chain.
+        WrongChainError: the node is on another chain.
     """
     web3 = open_node(rpc_url)
     if chain_id is None:
@@ -61,11 +70,11 @@ def connect(rpc_url: str, chain_id: int | None = None) -> Web3:
 
 
 def check_chain(web3: Web3, chain_id: int) -> None:
-    """Make sure that the node is on this chain. Raises ChainUnavailableError, or OperatorError if it is not."""
+    """Make sure that the node is on this chain. Raises ChainUnavailableError, or WrongChainError if it is not."""
     node = Node(web3)
     found = node.chain_id()
     if found != chain_id:
-        raise OperatorError(
+        raise WrongChainError(
             f"the node at {node.place} is on chain {found}, not {chain_id}: correct chain.rpc_url or chain.chain_id"
         )
 
@@ -82,7 +91,7 @@ def check_contracts(web3: Web3, device_registry: bytes, transparency_log: bytes)
         if not node.has_code(address):
             raise OperatorError(
                 f"no contract at {checksum(address)} on chain {node.chain_id()}: correct chain.{name}, "
-                "or run `trigpoint chain deploy`"
+                "or run `trigpoint chain deploy --gateway DIR`"
             )
     try:
         registry = bytes.fromhex(node.call(TRANSPARENCY_LOG, transparency_log, "registry")[0].removeprefix("0x"))

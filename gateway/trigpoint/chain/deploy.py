@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from eth_account.signers.local import LocalAccount
 from web3 import Web3
 
 from trigpoint.chain.abi import DEVICE_REGISTRY, TRANSPARENCY_LOG, Interface
 from trigpoint.chain.errors import ChainUnavailableError
 from trigpoint.chain.node import Node, checksum
+from trigpoint.chain.signing import Signer
 from trigpoint.chain.transactions import Mined, Request, transact
 
 
@@ -32,15 +32,20 @@ class Deployment:
     gas_used: int
 
 
-def deploy(web3: Web3, account: LocalAccount) -> Deployment:
+def deploy(web3: Web3, account: Signer, *, chain_id: int | None = None) -> Deployment:
     """Create the DeviceRegistry and then the TransparencyLog that refers to it, paid for by `account`.
+
+    Args:
+        web3: a node of the chain.
+        account: signs and pays.
+        chain_id: what is signed is good for this chain only; None for the one that the node says it is on.
 
     Raises:
         ChainUnavailableError: the node did not answer.
         OperatorError: the account cannot pay, or a transaction is in no block in time.
     """
     node = Node(web3)
-    chain_id = node.chain_id()
+    chain_id = node.chain_id() if chain_id is None else chain_id
     first = _create(node, account, chain_id, DEVICE_REGISTRY)
     registry = _address(first)
     second = _create(node, account, chain_id, TRANSPARENCY_LOG, checksum(registry))
@@ -53,7 +58,7 @@ def deploy(web3: Web3, account: LocalAccount) -> Deployment:
     )
 
 
-def _create(node: Node, account: LocalAccount, chain_id: int, interface: Interface, *arguments: object) -> Mined:
+def _create(node: Node, account: Signer, chain_id: int, interface: Interface, *arguments: object) -> Mined:
     return transact(node, account, chain_id, Request(interface, None, interface.creation(*arguments)))
 
 

@@ -21,6 +21,10 @@ class NodeRefusedError(ChainUnavailableError):
         self.reason = reason
 
 
+class WrongChainError(OperatorError):
+    """The node is on another chain than the configuration says."""
+
+
 class RevertedError(OperatorError):
     """The contract refuses a call or a transaction, so to send it would only cost gas.
 

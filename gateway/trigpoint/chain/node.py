@@ -14,20 +14,26 @@ from hexbytes import HexBytes
 from requests.exceptions import HTTPError, RequestException, Timeout
 from web3 import Web3
 from web3.exceptions import BlockNotFound, ContractLogicError, TransactionNotFound, Web3RPCError
-from web3.types import TxParams
+from web3.types import BlockIdentifier, TxParams
 
 from trigpoint.chain.abi import Interface
 from trigpoint.chain.errors import ChainUnavailableError, NodeRefusedError, RevertedError
+from trigpoint.chain.http import AnswerTooLargeError
 
 _LONGEST_REASON = 200
 
 
 @dataclass(frozen=True)
 class Block:
-    """A block's head. `time` is in seconds since 1970, `base_fee` in wei, None on a chain without EIP-1559."""
+    """A block's head.
+
+    `hash` and `parent`, the hash of the block before it, are 32 bytes; `time` is in seconds since 1970; `base_fee` is
+    in wei, None on a chain without EIP-1559.
+    """
 
     number: int
     hash: bytes
+    parent: bytes
     time: int
     base_fee: int | None
 
@@ -46,7 +52,11 @@ class Log:
 
 @dataclass(frozen=True)
 class Receipt:
-    """What became of a mined transaction."""
+    """What became of a mined transaction.
+
+    `cost` is what was paid for it in wei, with what a chain that lives on another one charges for room there (`l1Fee`
+    of the OP Stack, such as Base); None if the node does not say the price.
+    """
 
     succeeded: bool
     block: int
@@ -54,6 +64,7 @@ class Receipt:
     gas_used: int
     contract: bytes | None
     logs: tuple[Log, ...]
+    cost: int | None = None
 
 
 class Node:
@@ -65,7 +76,11 @@ class Node:
 
     def __init__(self, web3: Web3) -> None:
         self.web3 = web3
-        self.place = place(str(getattr(web3.provider, "endpoint_uri", "")))
+
+    @property
+    def place(self) -> str:
+        """Scheme, host and port of the node that is asked now, for messages."""
+        return place(str(getattr(self.web3.provider, "endpoint_uri", "")))
 
     def chain_id(self) -> int:
         """Return the chain's EIP-155 id."""
@@ -88,6 +103,7 @@ class Node:
             found = Block(
                 _uint(block["number"]),
                 _bytes(block["hash"], 32),
+                _bytes(block["parentHash"], 32),
                 _uint(block["timestamp"]),
                 None if fee is None else _uint(fee),
             )
@@ -105,10 +121,14 @@ class Node:
         with self._asking("eth_getBalance"):
             return _uint(self.web3.eth.get_balance(checksum(address)))
 
-    def nonce(self, address: bytes, *, pending: bool) -> int:
-        """Return the account's next nonce after what is mined, or after what is waiting to be mined as well."""
+    def nonce(self, address: bytes, *, pending: bool, block: int | None = None) -> int:
+        """Return the account's next nonce after what is mined, or after what is waiting to be mined as well.
+
+        With a block's number: after what was mined up to it.
+        """
+        at: BlockIdentifier = block if block is not None else "pending" if pending else "latest"
         with self._asking("eth_getTransactionCount"):
-            return _uint(self.web3.eth.get_transaction_count(checksum(address), "pending" if pending else "latest"))
+            return _uint(self.web3.eth.get_transaction_count(checksum(address), at))
 
     def receipt(self, transaction: bytes) -> Receipt | None:
         """Return a transaction's receipt; None while it is not in a block."""
@@ -120,6 +140,7 @@ class Node:
             if _bytes(found["transactionHash"], 32) != transaction:
                 raise ValueError("another transaction's receipt")
             contract = found.get("contractAddress")
+            price, extra = found.get("effectiveGasPrice"), found.get("l1Fee")
             return Receipt(
                 _uint(found["status"]) == 1,
                 _uint(found["blockNumber"]),
@@ -127,6 +148,7 @@ class Node:
                 _uint(found["gasUsed"]),
                 None if contract is None else address_bytes(contract),
                 tuple(_log(entry) for entry in found["logs"]),
+                None if price is None else _uint(found["gasUsed"]) * _uint(price) + _quantity(extra),
             )
 
     def knows(self, transaction: bytes) -> bool:
@@ -206,6 +228,9 @@ class Node:
         except Web3RPCError as error:
             reason = _one_line(_node_words(error))
             raise NodeRefusedError(f"the node at {self.place} refused {what}: {reason}", reason) from None
+        except AnswerTooLargeError:
+            reason = "its answer is too large"
+            raise NodeRefusedError(f"the node at {self.place} refused {what}: {reason}", reason) from None
         except Timeout:
             raise ChainUnavailableError(
                 f"the node at {self.place} did not answer {what} in time; is it overloaded?"
@@ -271,6 +296,13 @@ def _uint(value: object) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 1 << 256:
         raise ValueError("not a number")
     return value
+
+
+def _quantity(value: object) -> int:
+    """Read a number of a field that web3.py does not know: hexadecimal, or missing for 0."""
+    if value is None:
+        return 0
+    return _uint(int(value, 16) if isinstance(value, str) and value.startswith("0x") else value)
 
 
 def _bytes(value: object, size: int) -> bytes:

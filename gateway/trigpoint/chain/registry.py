@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -11,6 +12,7 @@ from web3 import Web3
 
 from trigpoint.chain.abi import DEVICE_REGISTRY
 from trigpoint.chain.client import check_chain
+from trigpoint.chain.crosscheck import CrossCheck
 from trigpoint.chain.errors import ChainUnavailableError, NodeRefusedError
 from trigpoint.chain.node import Block, Log, Node
 from trigpoint.store import registry as store
@@ -23,6 +25,9 @@ _log = logging.getLogger(__name__)
 
 LARGEST_RANGE: Final = 2_000
 """Blocks in one question for events: public nodes refuse more, and some refuse so many."""
+
+SAVE_EVERY_S: Final = 60.0
+"""Blocks without events are written down so seldom, for each write wears the disk; a start asks for them again."""
 
 _REGISTERED = DEVICE_REGISTRY.topic("DeviceRegistered")
 _REVOKED = DEVICE_REGISTRY.topic("DeviceRevoked")
@@ -56,10 +61,19 @@ class RegistrySync:
         confirmations: blocks on top of a block before it is mirrored.
         writer: the database.
         chain_id: EIP-155 chain id.
+        monotonic: seconds; tests set it.
     """
 
     def __init__(
-        self, web3: Web3, registry: bytes, deploy_block: int, confirmations: int, writer: Writer, *, chain_id: int
+        self,
+        web3: Web3,
+        registry: bytes,
+        deploy_block: int,
+        confirmations: int,
+        writer: Writer,
+        *,
+        chain_id: int,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._node = Node(web3)
         self._registry = registry
@@ -68,6 +82,10 @@ class RegistrySync:
         self._writer = writer
         self._chain_id = chain_id
         self._range = LARGEST_RANGE
+        self._monotonic = monotonic
+        self._ahead: Cursor | None = None
+        self._saved = 0.0
+        self._cross_check = CrossCheck(self._node, registry, writer, monotonic=monotonic)
 
     def step(self) -> Progress:
         """Mirror the next range of blocks; or, if the last one mirrored left the chain, mirror everything anew.
@@ -81,7 +99,7 @@ class RegistrySync:
         """
         # Before anything else: on another chain all boards would seem to have left in a reorganisation.
         check_chain(self._node.web3, self._chain_id)
-        cursor = self._writer.submit(store.cursor)
+        cursor = self._ahead or self._writer.submit(store.cursor)
         last = self._node.head() - self._confirmations
         if last < self._deploy_block:
             return Progress(-1, caught_up=True, events=0)
@@ -93,6 +111,15 @@ class RegistrySync:
             # The node is behind, or the chain was reorganised and is shorter for now. In either case more blocks tell.
             return Progress(cursor.block, caught_up=False, events=0)
         return self._extend(cursor.block + 1, last, cursor)
+
+    def cross_check(self) -> None:
+        """Ask the contract about a few boards and owners, once a minute; call it again and again, after `step`.
+
+        Raises:
+            ChainUnavailableError: the node did not answer, or contradicts itself.
+        """
+        if self._ahead is not None and self._cross_check.step(self._ahead):
+            self._rebuild(self._ahead.block, "the node left out an event")
 
     def _extend(self, first: int, last: int, cursor: Cursor | None = None) -> Progress:
         """Mirror the blocks from `first` on, which follow the cursor."""
@@ -107,7 +134,10 @@ class RegistrySync:
         reached = self._cursor(block)
         if not self._holds(reached):
             raise self._moved()
-        self._writer.submit(lambda connection: store.apply(connection, events, reached))
+        if events or cursor is None or self._monotonic() - self._saved >= SAVE_EVERY_S:
+            self._writer.submit(lambda connection: store.apply(connection, events, reached))
+            self._saved = self._monotonic()
+        self._ahead = reached
         return Progress(to, caught_up=to == last, events=len(events))
 
     def _rebuild(self, last: int, why: str) -> Progress:
@@ -118,6 +148,7 @@ class RegistrySync:
         if not self._holds(reached):
             raise self._moved()
         self._writer.submit(lambda connection: store.rebuild(connection, events, reached))
+        self._saved, self._ahead = self._monotonic(), reached
         return Progress(last, caught_up=True, events=len(events))
 
     def _events(self, first: int, last: int) -> Iterator[Event]:

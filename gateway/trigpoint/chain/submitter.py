@@ -1,171 +1,105 @@
-"""Brings transactions on the chain across crashes, reorganised blocks and lost answers, each exactly once.
-
-A transaction is a row in the database that moves through `State`. `advance` decides every move from the row and one
-look at the chain, without touching either; `Submitter` looks, stores the move, and only then acts on it. The one act is
-to send the stored bytes, which does no harm twice: equal bytes are one transaction. So a crash between any two
-instructions leaves a row from which the next look goes on.
-
-    prepared --> sent --> mined --> final
-                  ^ |       |
-                  | +-------|--> failed      reverted for good, or its nonce went to another transaction
-                  +---------+                its block left the chain
-"""
+"""Signs, stores and sends the gateway's transactions, and sees them through; `lifecycle` decides how they go on."""
 
 from __future__ import annotations
 
 import logging
+import sqlite3
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-
-from eth_account.signers.local import LocalAccount
-from web3 import Web3
+from typing import Final
 
 from trigpoint.chain.abi import TRANSPARENCY_LOG
 from trigpoint.chain.errors import ChainUnavailableError, NodeRefusedError
+from trigpoint.chain.lifecycle import Inclusion, Look, Sighting, decide
 from trigpoint.chain.node import Log, Node, address_bytes
+from trigpoint.chain.pricing import FeeTooHighError, raised, usual_price
+from trigpoint.chain.signing import Signer, Unsigned, sign, unsigned_of
+from trigpoint.chain.spending import SpendingLimitError, check_limit, day_start
 from trigpoint.chain.transactions import (
     OutOfFundsError,
     Request,
     already_known,
+    check_funds,
     nonce_taken,
     out_of_funds,
-    sign,
+    prepare,
+    underpriced,
 )
 from trigpoint.clock import Clock
 from trigpoint.store import chain as store
-from trigpoint.store.chain import State, Transaction
+from trigpoint.store.chain import LIVE, State, Transaction
 from trigpoint.store.writer import Writer
 
 _log = logging.getLogger(__name__)
 
-
-@dataclass(frozen=True)
-class Inclusion:
-    """A transaction in a block of the chain. `took_effect`: it emitted the event that it was made for."""
-
-    block: int
-    block_hash: bytes
-    gas_used: int
-    took_effect: bool
+MOST_LINKS: Final = 64
+"""Blocks on top of a transaction whose link to the one before is looked at, before it is called final."""
 
 
 @dataclass(frozen=True)
-class Sighting:
-    """One look at the chain for one transaction.
+class Limits:
+    """What the operator allows, and how long a transaction may wait.
 
     Attributes:
-        head: number of the newest block.
-        inclusion: where it is, or None if it is in no block.
-        nonce_passed: whether its account has used its nonce.
-        known: whether the node has it, in a block or waiting.
-    """
-
-    head: int
-    inclusion: Inclusion | None
-    nonce_passed: bool
-    known: bool
-
-
-@dataclass(frozen=True)
-class Move:
-    """What follows: the transaction as it is to be stored, and whether its bytes are to be sent after that."""
-
-    transaction: Transaction
-    send: bool
-
-
-def advance(transaction: Transaction, seen: Sighting, confirmations: int) -> Move:
-    """Decide how a transaction goes on.
-
-    Args:
-        transaction: as stored.
-        seen: what the chain says now.
         confirmations: blocks on top of a block before it is believed.
+        max_fee_wei: most to be paid for one gas; None for whatever the node asks.
+        max_spend_wei: most that a day's transactions may cost together; None for no limit.
+        reprice_after_s: seconds in no block after which a transaction is offered at a higher price.
     """
-    if transaction.state in {State.FINAL, State.FAILED}:
-        return Move(transaction, send=False)
-    if (inclusion := seen.inclusion) is not None:
-        deep = seen.head - inclusion.block >= confirmations
-        if inclusion.took_effect:
-            state, note = (State.FINAL if deep else State.MINED), ""
-        elif deep:
-            state, note = State.FAILED, f"reverted in block {inclusion.block}"
-        else:
-            # The block may yet leave the chain, and the transaction take effect in another one.
-            return Move(_outside(transaction, State.SENT, f"reverted in block {inclusion.block}"), send=False)
-        inside = replace(
-            transaction,
-            state=state,
-            block=inclusion.block,
-            block_hash=inclusion.block_hash,
-            gas_used=inclusion.gas_used,
-            passed_at=None,
-            note=note,
-        )
-        return Move(inside, send=False)
-    if seen.nonce_passed and transaction.raw is not None:
-        since = seen.head if transaction.passed_at is None else min(transaction.passed_at, seen.head)
-        # The block with the other transaction may yet leave the chain; or the node may be behind with receipts.
-        state = State.FAILED if seen.head - since >= confirmations else State.SENT
-        passed = _outside(transaction, state, "another transaction took its nonce")
-        return Move(replace(passed, passed_at=since), send=False)
-    if transaction.raw is None:
-        return Move(_outside(transaction, State.FAILED, "its block left the chain"), send=False)
-    return Move(_outside(transaction, State.SENT, ""), send=not seen.known)
 
-
-def _outside(transaction: Transaction, state: State, note: str) -> Transaction:
-    return replace(transaction, state=state, block=None, block_hash=None, gas_used=None, passed_at=None, note=note)
+    confirmations: int
+    max_fee_wei: int | None = None
+    max_spend_wei: int | None = None
+    reprice_after_s: int = 120
 
 
 class Submitter:
-    """Signs, stores and sends transactions to the TransparencyLog, never two at a time.
+    """Brings transactions to the TransparencyLog on the chain, one at a time, across crashes and reorganisations.
 
     Args:
-        web3: the chain.
+        node: of the chain.
         writer: the database.
-        account: signs and pays.
+        signer: signs and pays.
         chain_id: of the chain; a signature is good for this chain only.
         contract: address of the TransparencyLog, 20 bytes.
         log_id: the log that it writes to, 32 bytes.
-        confirmations: blocks on top of a block before it is believed.
+        limits: what the operator allows.
         clock: dates the transactions.
-        max_fee_wei: most that it pays for one gas; None for whatever the node asks.
     """
 
     def __init__(
         self,
-        web3: Web3,
+        node: Node,
         writer: Writer,
         *,
-        account: LocalAccount,
+        signer: Signer,
         chain_id: int,
         contract: bytes,
         log_id: bytes,
-        confirmations: int,
+        limits: Limits,
         clock: Clock,
-        max_fee_wei: int | None = None,
     ) -> None:
-        self._node = Node(web3)
+        self._node = node
         self._writer = writer
-        self._account = account
+        self._signer = signer
+        self._sender = address_bytes(signer.address)
         self._chain_id = chain_id
         self._contract = contract
         self._log_id = log_id
-        self._confirmations = confirmations
+        self._limits = limits
         self._clock = clock
-        self._max_fee_wei = max_fee_wei
 
     def settle(self) -> bool:
-        """Look at every transaction in flight and move it on; return whether none is left in flight.
+        """Look at every live transaction and move it on; return whether none is left.
 
         Raises:
             ChainUnavailableError: the node did not answer or would not take one; what was stored stays right.
             OutOfFundsError: the account cannot pay for one that was signed when it could.
         """
-        waiting = self._writer.submit(lambda connection: store.unsettled(connection, self._chain_id))
+        waiting = self._writer.submit(lambda connection: store.live(connection, self._chain_id))
         # All of them, oldest first: one that needs the nonce of one before it can only be mined after that.
-        settled = [self._move(transaction).state in {State.FINAL, State.FAILED} for transaction in waiting]
-        return all(settled)
+        still_live = [self._move(variants) for variants in waiting]
+        return not any(still_live)
 
     def submit(self, request: Request, *, size: int | None = None, root: bytes | None = None) -> None:
         """Sign a transaction, store it, and send it: an anchor of `size` and `root`, or without them an opening.
@@ -173,56 +107,142 @@ class Submitter:
         Raises:
             RevertedError: the contract would refuse it; nothing was stored.
             OutOfFundsError: the account cannot pay; nothing was stored.
-            FeeTooHighError: gas costs more than `max_fee_wei`; nothing was stored.
+            FeeTooHighError: gas costs more than is allowed for one gas; nothing was stored.
+            SpendingLimitError: it could cost more than is left of the day's limit; nothing was stored.
+            SigningError: it was not signed; nothing was stored.
             ChainUnavailableError: the node did not answer. What was stored, if anything, goes on at the next `settle`.
             InFlightError: another one is not settled; nothing was stored.
         """
-        sender = address_bytes(self._account.address)
         # Behind a waiting transaction that gets lost, ours would wait for ever; in its place, ours would push it out.
-        if self._node.nonce(sender, pending=True) > self._node.nonce(sender, pending=False):
+        if self._node.nonce(self._sender, pending=True) > self._node.nonce(self._sender, pending=False):
             raise ChainUnavailableError(
-                f"another transaction of the account {self._account.address} waits to be mined: going on after it"
+                f"another transaction of the account {self._signer.address} waits to be mined: going on after it"
             )
-        signed = sign(self._node, self._account, self._chain_id, request, max_fee_wei=self._max_fee_wei)
-        prepared = Transaction(
+        unsigned = prepare(
+            self._node, self._signer.address, self._chain_id, request, max_fee_wei=self._limits.max_fee_wei
+        )
+        self._check_nonce(unsigned.nonce)
+        self._check_spending(unsigned)
+        prepared = self._sign(unsigned, "open" if size is None else "anchor", size, root)
+        stored = self._writer.submit(lambda connection: store.add(connection, prepared))
+        self._move([stored])
+
+    def _sign(self, unsigned: Unsigned, purpose: str, size: int | None, root: bytes | None) -> Transaction:
+        signed = sign(self._signer, unsigned)
+        return Transaction(
             id=0,
             chain_id=self._chain_id,
             contract=self._contract,
-            purpose="open" if size is None else "anchor",
+            purpose=purpose,
             size=size,
             root=root,
             state=State.PREPARED,
-            sender=sender,
-            nonce=signed.nonce,
+            sender=self._sender,
+            nonce=unsigned.nonce,
             raw=signed.raw,
             hash=signed.hash,
             prepared_ms=self._clock.now_ms(),
         )
-        stored = self._writer.submit(lambda connection: store.add(connection, prepared))
-        self._move(stored)
 
-    def _move(self, transaction: Transaction) -> Transaction:
-        move = advance(transaction, self._look(transaction), self._confirmations)
-        changed = move.transaction
-        if changed != transaction:
-            self._writer.submit(lambda connection: store.save(connection, changed))
-            _report(changed)
-        if move.send:
-            self._send(changed)
-        return changed
+    def _check_nonce(self, nonce: int) -> None:
+        """A node that is behind gives nonces anew that are used up: what is signed with one could never be mined."""
+        highest = self._writer.submit(lambda connection: store.highest_nonce(connection, self._chain_id, self._sender))
+        if highest is not None and nonce <= highest:
+            raise ChainUnavailableError(
+                f"the node at {self._node.place} says that nonce {nonce} of the account {self._signer.address} is "
+                "free, and it was given away before: waiting until it catches up"
+            )
 
-    def _look(self, transaction: Transaction) -> Sighting:
+    def _check_spending(self, unsigned: Unsigned) -> None:
+        start = day_start(self._clock.now_ms())
+        today = self._writer.submit(lambda connection: store.since(connection, self._chain_id, self._sender, start))
+        others = [transaction for transaction in today if transaction.nonce != unsigned.nonce]
+        check_limit(others, unsigned.worst_cost, self._limits.max_spend_wei)
+
+    def _move(self, variants: Sequence[Transaction]) -> bool:
+        """Move one transaction on; return whether it is still live."""
+        decision = decide(
+            variants,
+            self._look(variants),
+            confirmations=self._limits.confirmations,
+            now_ms=self._clock.now_ms(),
+            patience_ms=self._limits.reprice_after_s * 1000,
+        )
+        if decision.changed:
+            self._store(decision.changed)
+        if decision.stuck is not None and self._raise_price(variants, decision.stuck):
+            return True
+        if decision.send is not None:
+            self._send(decision.send)
+        after = {transaction.id: transaction.state for transaction in (*variants, *decision.changed)}
+        return any(state in LIVE for state in after.values())
+
+    def _store(self, changed: Sequence[Transaction]) -> None:
+        def save(connection: sqlite3.Connection) -> None:
+            for transaction in changed:
+                store.save(connection, transaction)
+
+        self._writer.submit(save)
+        for transaction in changed:
+            _report(transaction)
+
+    def _raise_price(self, variants: Sequence[Transaction], stuck: Transaction) -> bool:
+        """Offer a transaction that no block takes at a higher price; return whether that was done.
+
+        If it is not, for gas is dearer than allowed or the day's money is spent, the one that was sent goes on waiting.
+        """
+        if stuck.raw is None or stuck.sender != self._sender:
+            return False
+        higher, why = self._higher(unsigned_of(stuck.raw))
+        if higher is None:
+            if stuck.note != why:
+                self._store([replace(stuck, note=why)])
+            return False
+        variant = self._sign(higher, stuck.purpose, stuck.size, stuck.root)
+        old = replace(stuck, state=State.REPLACED, note=f"offered again at {higher.fee} wei for one gas")
+        stored = self._writer.submit(lambda connection: store.replace_by(connection, old, variant))
+        _report(old)
+        self._move([*(variant for variant in variants if variant.id != old.id), old, stored])
+        return True
+
+    def _higher(self, unsigned: Unsigned) -> tuple[Unsigned | None, str]:
+        """Return the transaction at a higher price; or None, and for a person why there is none."""
+        if self._node.nonce(self._sender, pending=False) < unsigned.nonce:
+            return None, "it waits for an earlier transaction of the account"
+        try:
+            usual = usual_price(self._node, self._limits.max_fee_wei)
+        except FeeTooHighError:
+            usual = None
+        higher = raised(unsigned, usual, self._limits.max_fee_wei)
+        if higher is None:
+            return None, "no block takes it at the highest price that chain.max_fee_gwei allows"
+        try:
+            self._check_spending(higher)
+            check_funds(self._node, self._signer.address, higher)
+        except SpendingLimitError:
+            return None, "no block takes it, and chain.max_spend_per_day allows no higher price today"
+        except OutOfFundsError:
+            return None, "no block takes it, and the account cannot pay a higher price"
+        return higher, ""
+
+    def _look(self, variants: Sequence[Transaction]) -> Look:
         """Ask the chain about a transaction.
 
-        The nonce comes before the receipt: the other way round, one that is mined between the two questions would look
+        The nonce comes before the receipts: the other way round, one that is mined between the two questions would look
         as if another had taken its nonce.
         """
         head = self._node.head()
-        nonce = transaction.nonce
-        nonce_passed = nonce is not None and self._node.nonce(transaction.sender, pending=False) > nonce
-        inclusion = self._inclusion(transaction)
-        known = inclusion is not None or (transaction.raw is not None and self._node.knows(transaction.hash))
-        return Sighting(head, inclusion, nonce_passed, known)
+        first = variants[0]
+        nonce_used = first.nonce is not None and self._node.nonce(first.sender, pending=False) > first.nonce
+        seen: dict[int, Sighting] = {}
+        for variant in variants:
+            inclusion = self._inclusion(variant)
+            if inclusion is not None and head - inclusion.block >= self._limits.confirmations:
+                self._check_buried(inclusion, head)
+            # What is replaced is never sent again, so whether the node has it makes no difference.
+            asked = inclusion is None and variant.raw is not None and variant.state in LIVE
+            seen[variant.id] = Sighting(inclusion, inclusion is not None or (asked and self._node.knows(variant.hash)))
+        return Look(head, nonce_used, seen)
 
     def _inclusion(self, transaction: Transaction) -> Inclusion | None:
         receipt = self._node.receipt(transaction.hash)
@@ -232,7 +252,27 @@ class Submitter:
         if block is None or block.hash != receipt.block_hash:
             return None
         took_effect = receipt.succeeded and any(self._is_effect(transaction, log) for log in receipt.logs)
-        return Inclusion(receipt.block, receipt.block_hash, receipt.gas_used, took_effect)
+        cost = receipt.cost
+        if cost is None:
+            price = 0 if transaction.raw is None else unsigned_of(transaction.raw).fee
+            cost = receipt.gas_used * price
+        return Inclusion(receipt.block, receipt.block_hash, receipt.gas_used, cost, took_effect)
+
+    def _check_buried(self, inclusion: Inclusion, head: int) -> None:
+        """Make sure that the blocks on top are there, each naming the one before it, up to the newest or MOST_LINKS.
+
+        Else a number that a node gives as its newest block's would be enough to call a transaction final.
+        """
+        before = inclusion.block_hash
+        numbers = range(inclusion.block + 1, inclusion.block + 1 + min(self._limits.confirmations, MOST_LINKS))
+        for number in numbers:
+            block = self._node.block(number)
+            if block is None or block.parent != before:
+                raise ChainUnavailableError(
+                    f"the node at {self._node.place} is at block {head}, and its block {number} does not follow on the "
+                    f"one before: waiting until it makes sense"
+                )
+            before = block.hash
 
     def _is_effect(self, transaction: Transaction, log: Log) -> bool:
         if transaction.size is None or transaction.root is None:
@@ -246,7 +286,8 @@ class Submitter:
             self._node.send(transaction.raw)
         except NodeRefusedError as error:
             # Known already: done before. Nonce taken: by this very transaction, or by one that a later look will find.
-            if already_known(error) or nonce_taken(error):
+            # Underpriced: it is sent again, and after a while at a higher price.
+            if already_known(error) or nonce_taken(error) or underpriced(error):
                 return
             if out_of_funds(error):
                 raise OutOfFundsError(

@@ -1,17 +1,19 @@
-"""Makes and signs transactions; sends single ones that nobody has to remember across a crash."""
+"""Makes transactions; sends single ones that nobody has to remember across a crash."""
 
 from __future__ import annotations
 
 import time
 from dataclasses import dataclass
 
-from eth_account.signers.local import LocalAccount
 from hexbytes import HexBytes
 from web3.types import TxParams, Wei
 
 from trigpoint.chain.abi import Interface
 from trigpoint.chain.errors import ChainUnavailableError, NodeRefusedError, RevertedError
 from trigpoint.chain.node import Node, Receipt, address_bytes, checksum
+from trigpoint.chain.pricing import usual_price
+from trigpoint.chain.signing import Signed, Signer, Unsigned, sign
+from trigpoint.chain.spending import coins
 from trigpoint.errors import OperatorError
 
 _POLL_S = 0.1
@@ -20,10 +22,6 @@ _NONCE_ATTEMPTS = 3
 
 class OutOfFundsError(OperatorError):
     """The account cannot pay for a transaction."""
-
-
-class FeeTooHighError(OperatorError):
-    """The node asks more for one gas than the operator allows."""
 
 
 @dataclass(frozen=True)
@@ -42,15 +40,6 @@ class Request:
 
 
 @dataclass(frozen=True)
-class Signed:
-    """A signed transaction: its bytes, and what must be known to find it again."""
-
-    raw: bytes
-    hash: bytes
-    nonce: int
-
-
-@dataclass(frozen=True)
 class Mined:
     """A transaction that succeeded."""
 
@@ -58,15 +47,20 @@ class Mined:
     receipt: Receipt
 
 
-def sign(
-    node: Node, account: LocalAccount, chain_id: int, request: Request, *, max_fee_wei: int | None = None
-) -> Signed:
-    """Sign a transaction that would succeed now, with the account's next nonce.
+def prepare(node: Node, account: str, chain_id: int, request: Request, *, max_fee_wei: int | None = None) -> Unsigned:
+    """Return a transaction that would succeed now, with the account's next nonce.
 
     The gas limit has a quarter to spare over the node's estimate, because the state may change before it is mined;
-    what is not used is not paid. The fee covers a base fee that doubles (EIP-1559); a chain without one gets its gas
-    price. Both are the node's word, and a tip is paid in full, so one that lies could spend the whole account at once:
-    whoever signs without a person watching sets `max_fee_wei`, the most to be paid for one gas.
+    what is not used is not paid. Gas and price are the node's word, and a tip is paid in full, so one that lies could
+    spend the whole account at once: whoever signs without a person watching sets `max_fee_wei`, and looks at
+    `Unsigned.worst_cost`.
+
+    Args:
+        node: of the chain.
+        account: that pays, 0x and 40 hexadecimal digits.
+        chain_id: EIP-155 chain id.
+        request: what it does.
+        max_fee_wei: the most to be paid for one gas; None for whatever the node asks.
 
     Raises:
         RevertedError: the contract would refuse it.
@@ -74,26 +68,29 @@ def sign(
         OutOfFundsError: the account cannot pay for it.
         ChainUnavailableError: the node did not answer.
     """
-    sender = address_bytes(account.address)
+    sender = address_bytes(account)
     transaction: TxParams = {"data": HexBytes(request.data), "value": Wei(0)}
     if request.to is not None:
         transaction["to"] = checksum(request.to)
     gas = node.estimate_gas({"from": checksum(sender), **transaction}, request.interface) * 5 // 4
-    price = _price(node, max_fee_wei)
-    needed, balance = gas * max(price.values()), node.balance(sender)
+    price = usual_price(node, max_fee_wei)
+    nonce = node.nonce(sender, pending=True)
+    unsigned = Unsigned(chain_id, nonce, request.to or b"", request.data, gas, price.fee, price.tip)
+    check_funds(node, account, unsigned)
+    return unsigned
+
+
+def check_funds(node: Node, account: str, unsigned: Unsigned) -> None:
+    """Make sure that the account can pay for a transaction. Raises OutOfFundsError, or ChainUnavailableError."""
+    needed, balance = unsigned.worst_cost, node.balance(address_bytes(account))
     if balance < needed:
         raise OutOfFundsError(
-            f"the account {account.address} holds {balance} wei and needs {needed} for the next transaction on "
-            f"chain {chain_id}: send it funds"
+            f"the account {account} holds {coins(balance)} and needs {coins(needed)} of the coin of chain "
+            f"{unsigned.chain_id} for its next transaction: send it funds"
         )
-    nonce = node.nonce(sender, pending=True)
-    signed = account.sign_transaction(
-        {**transaction, **price, "gas": gas, "nonce": nonce, "chainId": chain_id}  # type: ignore[dict-item]
-    )
-    return Signed(bytes(signed.raw_transaction), bytes(signed.hash), nonce)
 
 
-def transact(node: Node, account: LocalAccount, chain_id: int, request: Request, *, timeout_s: float = 300) -> Mined:
+def transact(node: Node, account: Signer, chain_id: int, request: Request, *, timeout_s: float = 300) -> Mined:
     """Sign a transaction, send it and wait until it is in a block.
 
     A nonce that another transaction of the account took meanwhile is replaced by the next one.
@@ -102,10 +99,11 @@ def transact(node: Node, account: LocalAccount, chain_id: int, request: Request,
         RevertedError: the contract refused it.
         OutOfFundsError: the account cannot pay for it.
         ChainUnavailableError: the node did not answer before anything was sent, or would not take it.
+        SigningError: it could not be signed.
         OperatorError: it was sent but is in no block after `timeout_s`.
     """
     for attempt in range(1, _NONCE_ATTEMPTS + 1):
-        signed = sign(node, account, chain_id, request)
+        signed = sign(account, prepare(node, account.address, chain_id, request))
         try:
             node.send(signed.raw)
         except NodeRefusedError as error:
@@ -131,31 +129,15 @@ def already_known(error: NodeRefusedError) -> bool:
     return "already known" in reason or "already imported" in reason or "known transaction" in reason
 
 
+def underpriced(error: NodeRefusedError) -> bool:
+    """Tell whether a node refused a transaction because others pay more for gas just now."""
+    reason = error.reason.lower()
+    return "underpriced" in reason or "less than block base fee" in reason or "fee too low" in reason
+
+
 def out_of_funds(error: NodeRefusedError) -> bool:
     """Tell whether a node refused a transaction because the account cannot pay for it."""
     return "insufficient funds" in error.reason.lower()
-
-
-def _price(node: Node, max_fee_wei: int | None) -> dict[str, int]:
-    block = node.block()
-    if block is None:
-        raise ChainUnavailableError(f"the node at {node.place} has no newest block; is it still starting?")
-    if block.base_fee is None:
-        price = node.gas_price()
-        _check_fee(node, price, max_fee_wei)
-        return {"gasPrice": price}
-    tip = node.priority_fee()
-    _check_fee(node, block.base_fee + tip, max_fee_wei)
-    fee = 2 * block.base_fee + tip
-    return {"maxPriorityFeePerGas": tip, "maxFeePerGas": fee if max_fee_wei is None else min(fee, max_fee_wei)}
-
-
-def _check_fee(node: Node, fee: int, max_fee_wei: int | None) -> None:
-    if max_fee_wei is not None and fee > max_fee_wei:
-        raise FeeTooHighError(
-            f"the node at {node.place} asks {fee} wei for one gas, and chain.max_fee_gwei allows {max_fee_wei}: "
-            "raise it if that is this chain's price, else ask another node"
-        )
 
 
 def _wait(node: Node, signed: Signed, timeout_s: float) -> Mined:

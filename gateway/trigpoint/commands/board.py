@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 board = typer.Typer(no_args_is_help=True, help="Flash, enrol and look after boards, real or emulated.")
 
+_CONFIG_FILE = "/config.json"
 _AUTHORITY_FILE = "/ca.der"
 
 
@@ -68,6 +69,15 @@ def open_board(directory: Path, config: Config, station: str) -> EmulatedBoard:
     if authority is not None:
         made.write_file(_AUTHORITY_FILE, authority)
     return made
+
+
+def set_password(emulated: EmulatedBoard, file: Path) -> None:
+    """Write the password in `file` into a board's configuration. Raises OperatorError if the file holds none."""
+    from trigpoint.keyfiles import load_password
+
+    firmware = json.loads(emulated.read_file(_CONFIG_FILE))
+    firmware["broker"]["password"] = load_password(file)
+    emulated.write_file(_CONFIG_FILE, json.dumps(firmware).encode())
 
 
 def board_config(

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from trigpoint_tools.serial.batch import Outcome, Row
     from trigpoint_tools.serial.ports import Port
 
+    from trigpoint.chain.registration import Registered
     from trigpoint.wire.permit import Permit
 
 
@@ -153,14 +154,19 @@ def enroll_port(
         "board": result.kid.hex(),
         "owner": "0x" + world.owner.hex(),
         "statements": result.stored,
-        "transaction": "0x" + world.done.transaction.hex() if world.done else None,
-        "block": world.done.block if world.done else None,
-        "gas_used": world.done.gas_used if world.done else None,
+        **_transaction(world.done),
     }
     if not submit and result.permit:
         done["permit"] = permit_json(result.permit, config.chain.chain_id, world.registry)
     make_label(answers, result.kid, config.chain.chain_id, world.registry)
     return done
+
+
+def _transaction(done: Registered | None) -> dict[str, Any]:
+    """Return what --json says of the transaction that registered a board; nothing but None if there was none."""
+    if done is None or done.transaction is None:
+        return {"transaction": None, "block": None, "gas_used": None}
+    return {"transaction": "0x" + done.transaction.hex(), "block": done.block, "gas_used": done.gas_used}
 
 
 def chip_of(session: Any) -> str:
@@ -216,6 +222,7 @@ def make_label(answers: options.Answers, kid: bytes, chain_id: int, registry: by
 
 
 def _enroll_emulated(directory: Path, answers: options.Answers, station: str, *, submit: bool) -> dict[str, Any]:
+    from trigpoint.broker.folder import FOLDER
     from trigpoint.commands.board import explained, open_board, sign_permit
     from trigpoint.commands.gateway import load_config
     from trigpoint.wire.keys import PublicKey
@@ -236,17 +243,18 @@ def _enroll_emulated(directory: Path, answers: options.Answers, station: str, *,
     done: dict[str, Any] = {"board": kid.hex(), "owner": "0x" + permit.owner.hex()}
     if submit:
         world.register(permit)
-        assert world.done is not None
-        done |= {
-            "transaction": "0x" + world.done.transaction.hex(),
-            "block": world.done.block,
-            "gas_used": world.done.gas_used,
-        }
+        done |= _transaction(world.done)
     else:
         done["permit"] = permit_json(permit, terms.chain_id, terms.registry)
     make_label(answers, kid, terms.chain_id, terms.registry)
     next_words = ["trigpoint", "board", "emulate", str(directory), "--gateway", str(answers.gateway)]
-    done["next"] = shlex.join([*next_words, "--station", station])
+    next_words += ["--station", station]
+    if config.broker.username:
+        password = answers.gateway / FOLDER / "passwords" / kid.hex()
+        add = shlex.join(["trigpoint", "gateway", "broker", "add-board", str(answers.gateway), kid.hex()])
+        done["next"] = f"{add}\nand then: {shlex.join([*next_words, '--password-file', str(password)])}"
+    else:
+        done["next"] = shlex.join(next_words)
     return done
 
 

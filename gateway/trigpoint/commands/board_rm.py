@@ -70,13 +70,13 @@ def _confirm(kid: bytes, yes: bool) -> None:
 def _revoke(config: Config, gateway: Path, kid: bytes, key_file: Path | None) -> dict[str, Any]:
     from trigpoint.chain.abi import DEVICE_REGISTRY
     from trigpoint.chain.client import connect
-    from trigpoint.chain.keys import load_account
+    from trigpoint.chain.keys import load_account, load_signer
     from trigpoint.chain.node import Node
     from trigpoint.chain.transactions import Request, transact
     from trigpoint.commands.boardoptions import registry_of
     from trigpoint.errors import OperatorError
 
-    account = load_account(key_file or config.chain.key_file)
+    account = load_account(key_file) if key_file else load_signer(config.chain)
     node = Node(connect(config.chain.rpc_url, config.chain.chain_id))
     registry = registry_of(config, gateway)
     number = int.from_bytes(kid, "big")

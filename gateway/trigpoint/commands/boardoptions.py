@@ -175,7 +175,8 @@ def settings_for(answers: Answers, config: Config, chip: str, secrets: Secrets) 
     from trigpoint_tools.owner import owner_key_hex
     from trigpoint_tools.serial import settings
 
-    from trigpoint.commands.gateway import link_key_hex, split_host_port
+    from trigpoint.commands.gateway import link_key_hex
+    from trigpoint.commands.questions import split_host_port
     from trigpoint.keyfiles import load_owner_key
 
     broker = config.broker
@@ -199,9 +200,9 @@ def world_for(answers: Answers, config: Config) -> GatewayWorld:
     """Connect to the chain for one enrolment. Raises OperatorError."""
     from trigpoint_tools.serial.world import GatewayWorld
 
-    from trigpoint.chain.keys import load_account
+    from trigpoint.chain.keys import load_account, load_signer
 
-    account = load_account(answers.key_file or config.chain.key_file)
+    account = load_account(answers.key_file) if answers.key_file else load_signer(config.chain)
     return GatewayWorld(
         config,
         registry_of(config, answers.gateway),

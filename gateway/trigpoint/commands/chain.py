@@ -9,34 +9,37 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from trigpoint.commands.account import account
+from trigpoint.commands.node import NodeUrl, NodeUrlFile, node_url
+
 if TYPE_CHECKING:
+    from trigpoint.chain.signing import Signer
     from trigpoint.config import Chain
 
-chain = typer.Typer(no_args_is_help=True, help="Put the contracts on an EVM chain, once.")
-
-
-@chain.callback()
-def _group() -> None:
-    """Keep `deploy` a subcommand: with a single command typer would make it the group itself."""
+chain = typer.Typer(no_args_is_help=True, help="Put the contracts on an EVM chain, once; look after the account.")
+chain.add_typer(account, name="account")
 
 
 @chain.command()
 def deploy(
+    *,
     gateway: Annotated[
         Path | None,
         typer.Option("--gateway", metavar="DIR", help="Write the addresses into this gateway's configuration."),
     ] = None,
-    rpc: Annotated[
-        str | None,
-        typer.Option("--rpc", metavar="URL", help="A node of the chain, JSON-RPC over HTTP; default: the gateway's."),
-    ] = None,
+    rpc: NodeUrl = None,
+    rpc_file: NodeUrlFile = None,
     key_file: Annotated[
         Path | None,
         typer.Option(
             "--key-file",
             metavar="FILE",
-            help="The key of the account that pays: 64 hex digits, mode 0600; default: the gateway's.",
+            help="The key of the account that pays, mode 0600: 64 hex digits or a keystore; default: the gateway's.",
         ),
+    ] = None,
+    passphrase_file: Annotated[
+        Path | None,
+        typer.Option("--passphrase-file", metavar="FILE", help="The passphrase of that keystore.", show_default=False),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")] = False,
 ) -> None:
@@ -48,20 +51,23 @@ def deploy(
     """
     from trigpoint.chain.client import check_chain, open_node
     from trigpoint.chain.deploy import deploy as deploy_contracts
-    from trigpoint.chain.keys import load_account
+    from trigpoint.chain.keys import load_account, load_signer
     from trigpoint.errors import OperatorError
     from trigpoint.init import CONFIG_NAME, record_contracts
 
     wanted = None if gateway is None else _chain_without_contracts(gateway)
-    if wanted is not None:
-        key_file, rpc = key_file or wanted.key_file, wanted.rpc_url if rpc is None else rpc
-    if key_file is None or rpc is None:
+    url = node_url(rpc, rpc_file) or (wanted.rpc_url if wanted else None)
+    if url is None or (key_file is None and wanted is None):
         raise OperatorError("say on which chain and who pays: --gateway DIR, or --rpc URL with --key-file FILE")
-    account = load_account(key_file)
-    node = open_node(rpc)
+    if key_file is not None or wanted is None:
+        assert key_file is not None
+        signer: Signer = load_account(key_file, passphrase_file)
+    else:
+        signer = load_signer(wanted)
+    node = open_node(url)
     if wanted is not None:
         check_chain(node, wanted.chain_id)  # before anything is paid for
-    done = deploy_contracts(node, account)
+    done = deploy_contracts(node, signer, chain_id=None if wanted is None else wanted.chain_id)
     if gateway is not None:
         record_contracts(gateway / CONFIG_NAME, done.device_registry, done.transparency_log, done.block)
     if as_json:

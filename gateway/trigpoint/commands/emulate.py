@@ -44,6 +44,15 @@ def emulate(
         str,
         typer.Option("--station", help="Whose weather it measures: EWR, JFK or LGA, New York's three airports."),
     ] = "JFK",
+    password_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--password-file",
+            metavar="FILE",
+            help="The board's password at the broker, which goes into its config.json: once is enough.",
+            show_default=False,
+        ),
+    ] = None,
     serial: Annotated[
         bool, typer.Option("--serial", help="Be a device on a serial port, for esptool and mpremote.")
     ] = False,
@@ -70,7 +79,8 @@ def emulate(
     It is the board's own firmware in the real MicroPython; the chips around it are emulated, and its sensor measures
     the weather of 2013. Its flash and its key stay in DIR: run it again and it goes on where it was. The gateway must
     live in an emulated world (gateway init --world-speed), so that both agree on the time. Enrol the board first
-    (board enroll), or its gateway refuses what it says until you do.
+    (board enroll), or its gateway refuses what it says until you do. If the broker asks for passwords, give it one
+    (gateway broker add-board), or it never gets through.
 
     With --serial it is a board as it comes out of its bag, at the end of a serial cable: there is nothing on it but
     MicroPython (with --blank not even that), and esptool, mpremote and `trigpoint board` do with it what they do with
@@ -84,6 +94,8 @@ def emulate(
     from trigpoint.errors import OperatorError
 
     if serial:
+        if password_file is not None:
+            raise OperatorError("a board on a port gets its password from `trigpoint board enroll`")
         with explained():
             _serve(directory, gateway, station, chip=chip, blank=blank, port=port, link=link, as_json=as_json)
         return
@@ -92,14 +104,16 @@ def emulate(
     if gateway is None:
         raise OperatorError("name the gateway it belongs to with --gateway, or add --serial for a board on a port")
     with explained():
-        _run(directory, gateway, station)
+        _run(directory, gateway, station, password_file)
 
 
-def _run(directory: Path, gateway: Path, station: str) -> None:
-    from trigpoint.commands.board import open_board
+def _run(directory: Path, gateway: Path, station: str, password_file: Path | None) -> None:
+    from trigpoint.commands.board import open_board, set_password
     from trigpoint.commands.gateway import load_config
 
     emulated = open_board(directory, load_config(gateway), station)
+    if password_file is not None:
+        set_password(emulated, password_file)
     emulated.start()
     typer.echo(f"Running the board in {directory} with the weather of {station}. Ctrl-C stops it.")
     shown: list[str] = []

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from trigpoint.commands.node import NodeUrl, NodeUrlFile, node_url
+
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
@@ -40,10 +42,8 @@ def verify(
             show_default=False,
         ),
     ] = None,
-    rpc: Annotated[
-        str | None,
-        typer.Option("--rpc", metavar="URL", help="Also ask this node of the chain.", show_default=False),
-    ] = None,
+    rpc: NodeUrl = None,
+    rpc_file: NodeUrlFile = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")] = False,
 ) -> None:
     """Check a receipt file: this board, these values, this time, and nothing changed since.
@@ -58,7 +58,7 @@ def verify(
     """
     from rich.console import Console
 
-    found = examine(file, trust, rpc)
+    found = examine(file, trust, node_url(rpc, rpc_file))
     if as_json:
         typer.echo(json.dumps(as_dict(file, found), indent=2))
     else:
@@ -91,7 +91,7 @@ def examine(file: Path, trust: Path | None, rpc: str | None) -> Examined:
     from trigpoint.verify import verify_offline
 
     data = _read(file, _MAX_RECEIPT_BYTES, "the receipt file")
-    trusted = _load_trust(trust)
+    trusted = load_trust(trust)
     verdict = verify_offline(data, trusted)
     checks = [*verdict.checks, *([] if rpc is None else _on_chain(rpc, verdict.receipt, trusted))]
     return Examined(verdict.receipt, checks, verdict.verified and all(check.status == "ok" for check in checks))
@@ -238,7 +238,12 @@ def _read(path: Path, limit: int, what: str) -> bytes:
         ) from error
 
 
-def _load_trust(path: Path | None) -> Trust | None:
+def load_trust(path: Path | None) -> Trust | None:
+    """Read the trust file at `path`, if one is named.
+
+    Raises:
+        OperatorError: it cannot be read, or is no trust file.
+    """
     from trigpoint.errors import OperatorError
     from trigpoint.wire.errors import WireError
     from trigpoint.wire.trust import Trust

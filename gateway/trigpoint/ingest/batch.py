@@ -1,229 +1,236 @@
-"""Takes a batch of messages to the database: parse outside, then decide and store inside one transaction."""
+"""Decides on a batch of messages, over what is in memory, and writes what follows from it in one transaction."""
 
 from __future__ import annotations
 
-import re
+import math
 import sqlite3
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from typing import NamedTuple
 
-from trigpoint.ingest.decision import BoardState, Decision, Reason, after, decide, reading_time
-from trigpoint.store import log, statements
-from trigpoint.store.statements import BoardRow, EvidenceRow, LostRow, ReadingRow, RejectedRow, StatementRow
-from trigpoint.wire.errors import WireError
-from trigpoint.wire.keys import PublicKey
-from trigpoint.wire.statement import MAX_SIZE, Statement, parse
+from trigpoint.ingest.boards import Board, Boards, stored_boards
+from trigpoint.ingest.check import Claim, Fault, check, understood
+from trigpoint.ingest.decision import BoardState, Decision, Reason, after, decide
+from trigpoint.ingest.message import Message
+from trigpoint.store import statements
+from trigpoint.store.fold import Tail
+from trigpoint.store.statements import EvidenceRow, LostRow, RejectedRow, StatementRow
 
-_TOPIC = re.compile(r"trig/1/([0-9a-f]{64})/s")
-_TOPIC_KEPT = 128
 _DETAIL = {
     Reason.UNKNOWN_BOARD: "the board is not active in the registry",
     Reason.GAP: "statements before this one are missing, and the board still holds them",
     Reason.SIGNATURE: "the board's key did not sign this",
     Reason.LOST: "the board has declared this one lost, and its log has gone on",
+    Reason.NOT_SERVED: "the board's owner is not in ingest.owners",
+    Reason.QUOTA: "the board has sent more today than ingest.daily_mb_per_board",
 }
 
 
-@dataclass(frozen=True)
-class Message:
-    """What came from the broker.
-
-    Attributes:
-        topic: its first 128 characters at most; not trusted.
-        payload: its first 4,097 bytes at most.
-        size: bytes of the whole payload.
-        arrival_ms: the gateway's clock, milliseconds since 1970.
-    """
-
-    topic: str
-    payload: bytes
-    size: int
-    arrival_ms: int
-
-    @classmethod
-    def of(cls, topic: str, payload: bytes | bytearray, arrival_ms: int) -> Message:
-        """Keep of topic and payload no more than is needed to see that they are too long."""
-        return cls(topic[:_TOPIC_KEPT], bytes(payload[: MAX_SIZE + 1]), len(payload), arrival_ms)
+_DAY_MS = 86_400_000
 
 
-@dataclass(frozen=True)
-class Parsed:
-    """A message and either its statement or what is wrong with it."""
-
-    message: Message
-    statement: Statement | None
-    fault: WireError | None = None
+class JournalError(Exception):
+    """The journal on the disk is not as long as it should be: somebody else writes to it, or it is broken."""
 
 
-@dataclass(frozen=True)
-class Outcome:
+class Outcome(NamedTuple):
     """What became of one message of a committed batch.
 
     Attributes:
         reason: accepted, or why not.
-        key: the board's key if the registry knows the board.
+        board: the board, if the registry knows it.
         ack_seq: the seq up to which the board is to be told that all is on disk; None if it is told nothing.
-        newly_flagged: whether this message is the first evidence against its board.
     """
 
     reason: Reason
-    key: PublicKey | None = None
+    board: Board | None = None
     ack_seq: int | None = None
-    newly_flagged: bool = False
 
 
-def read(message: Message) -> Parsed:
-    """Check size and shape, and that the topic's board id is the statement's. Pure, and never raises."""
-    try:
-        statement = parse(message.payload)
-    except WireError as fault:
-        return Parsed(message, None, fault)
-    topic = _TOPIC.fullmatch(message.topic)
-    if topic is None or bytes.fromhex(topic[1]) != statement.kid:
-        return Parsed(message, None, WireError("shape", "kid", "it is not the board id in the topic"))
-    return Parsed(message, statement)
+@dataclass
+class _Turn:
+    """A board in a batch: where what was taken so far will have brought it, and how many bytes that stores."""
+
+    board: Board
+    state: BoardState
+    stored: int = 0
 
 
-def store(connection: sqlite3.Connection, batch: Sequence[Parsed]) -> list[Outcome]:
-    """Decide on each message in turn and write all that follows, in the transaction that `connection` is in.
+class Batch:
+    """Decides on messages in turn, and gathers what is to be written. Later messages see the effects of earlier ones.
 
-    Later messages see the effects of earlier ones. The outcomes hold only once the transaction is committed.
+    Nothing outside changes until `done`: a batch that could not be written is simply dropped.
+
+    Args:
+        boards: where the boards stand.
+        start: statements stored so far.
+        stored_entry: gives the entry of a stored statement, by the board's number and seq.
+        quota: bytes of statements that a board may have stored in one day.
+
+    Attributes:
+        statements: to be appended.
+        lost: to be added.
+        evidence: likewise.
+        rejected: likewise.
+        counts: messages that came to each end.
     """
-    work = _Batch(connection)
-    decided = [work.take(parsed) for parsed in batch]
-    work.flush()
-    return [work.outcome(parsed, decision, first) for parsed, (decision, first) in zip(batch, decided, strict=True)]
 
+    def __init__(
+        self,
+        boards: Boards,
+        start: int,
+        stored_entry: Callable[[int, int], bytes | None],
+        quota: float = math.inf,
+    ) -> None:
+        self.statements: list[StatementRow] = []
+        self.lost: list[LostRow] = []
+        self.evidence: list[EvidenceRow] = []
+        self.rejected: list[RejectedRow] = []
+        self.counts: Counter[Reason] = Counter()
+        self._boards = boards
+        self._start = start
+        self._stored_entry = stored_entry
+        self._quota = quota
+        self._claims: list[Claim] = []
+        self._turns: dict[bytes, _Turn] = {}
+        self._entries: dict[tuple[int, int], bytes] = {}
+        self._decided: list[tuple[Reason, Board | None]] = []
 
-@lru_cache(maxsize=8_192)
-def _public_key(x: bytes, y: bytes) -> PublicKey:
-    return PublicKey(x, y)
-
-
-class _Batch:
-    """The effects of a batch, gathered so that each table is written once."""
-
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        self._connection = connection
-        self._size = log.head(connection).size
-        self._rows: dict[bytes, BoardRow | None] = {}
-        self._states: dict[bytes, BoardState] = {}
-        self._moved: set[bytes] = set()
-        self._entries: dict[tuple[bytes, int], bytes] = {}
-        self._statements: list[StatementRow] = []
-        self._readings: list[ReadingRow] = []
-        self._lost: list[LostRow] = []
-        self._rejected: list[RejectedRow] = []
-        self._counts: Counter[str] = Counter()
-
-    def take(self, parsed: Parsed) -> tuple[Decision, bool]:
-        """Decide on a message and note its effects. Returns the decision, and whether it newly flagged a board."""
-        message, statement = parsed.message, parsed.statement
-        newly_flagged = False
-        if statement is None:
-            assert parsed.fault is not None
-            decision, detail = Decision(Reason(parsed.fault.reason)), str(parsed.fault)
-        else:
-            decision = self._decide(statement)
-            detail = _DETAIL.get(decision.reason, "")
-            if decision.lost is not None:
-                self._lost.append(LostRow(statement.kid, *decision.lost, statement.raw))
-            if decision.reason is Reason.ACCEPTED:
-                self._accept(statement, message.arrival_ms)
-            elif decision.reason.is_evidence:
-                newly_flagged = statements.add_evidence(
-                    self._connection,
-                    EvidenceRow(
-                        statement.kid,
-                        statement.entry,
-                        statement.seq,
-                        statement.raw,
-                        decision.reason,
-                        message.arrival_ms,
-                    ),
-                )
-            self._move(statement, decision)
-        self._counts[decision.reason] += 1
-        if decision.reason.is_refusal and not decision.reason.is_evidence:
-            self._rejected.append(
-                RejectedRow(decision.reason, detail, message.topic, message.payload, message.size, message.arrival_ms)
+    def take(self, message: Message, found: Claim | Fault) -> None:
+        """Decide on a message, given what `trigpoint.ingest.check` has found in it, and note its effects."""
+        if isinstance(found, Claim) and message.topic != f"trig/1/{found.kid.hex()}/s":
+            found = Fault("shape", "kid: it is not the board id in the topic")
+        if isinstance(found, Fault):
+            self._note(message, Reason(found.reason), None, found.detail)
+            return
+        turn = self._turns.get(found.kid)
+        if turn is None:
+            board = self._boards.get(found.kid)
+            if board is None:
+                self._note(message, Reason.UNKNOWN_BOARD, None)
+                return
+            turn = self._turns[found.kid] = _Turn(board, board.state)
+        decision, claim = self._decide(turn, found, message)
+        self._note(message, decision.reason, turn.board)
+        if decision.reason is Reason.ACCEPTED:
+            number, seq = turn.board.signer[0], claim.seq
+            leaf_index = self._start + len(self.statements)
+            self.statements.append(StatementRow(leaf_index, number, seq, message.arrival_ms, message.payload))
+            self._claims.append(claim)
+            self._entries[number, seq] = claim.entry
+            turn.stored += len(message.payload)
+        elif decision.reason.is_evidence:
+            self.evidence.append(
+                EvidenceRow(claim.kid, claim.entry, claim.seq, message.payload, decision.reason, message.arrival_ms)
             )
-        return decision, newly_flagged
+        if decision.lost is not None:
+            self.lost.append(LostRow(claim.kid, *decision.lost, message.payload))
+            turn.stored += len(message.payload)
+        turn.state = after(turn.state, claim, decision)
 
-    def flush(self) -> None:
-        """Write all rows, and the log's leaves with them."""
-        connection = self._connection
-        if self._statements:
-            statements.add_statements(connection, self._statements)
-            statements.add_readings(connection, self._readings)
-            log.append(connection, [row.entry for row in self._statements])
-        statements.add_lost(connection, self._lost)
-        for kid in self._moved:
-            state = self._states[kid]
-            statements.advance_board(connection, kid, state.next_seq, state.last_entry)
-        if self._rejected:
-            statements.add_rejected(connection, self._rejected)
-        statements.count(connection, self._counts)
+    def write(self, connection: sqlite3.Connection) -> list[bytes]:
+        """Write everything, in the transaction that `connection` is in. Returns the kids of boards newly flagged.
 
-    def outcome(self, parsed: Parsed, decision: Decision, newly_flagged: bool) -> Outcome:
-        """Return what to tell about a message, now that the whole batch has been taken."""
-        if parsed.statement is None:
-            return Outcome(decision.reason)
-        kid = parsed.statement.kid
-        row = self._rows[kid]
-        state = self._states.get(kid)
-        if row is None or state is None:
-            return Outcome(decision.reason)
-        speaks = decision.reason.deserves_ack and state.next_seq > 0
-        key = _public_key(row.x, row.y)
-        return Outcome(decision.reason, key, state.next_seq - 1 if speaks else None, newly_flagged)
+        May be called again after a commit that failed, even if that one was made after all.
 
-    def _decide(self, statement: Statement) -> Decision:
-        kid, seq = statement.kid, statement.seq
-        if kid not in self._rows:
-            row = self._rows[kid] = statements.board(self._connection, kid)
-            if row is not None:
-                self._states[kid] = BoardState(row.active, row.next_seq, row.last_entry)
-        row, state = self._rows[kid], self._states.get(kid)
+        Raises:
+            JournalError: the journal is not where this batch begins.
+        """
+        stored = statements.size(connection)
+        if stored != self._start:
+            if self.statements and statements.newest_row(connection) == self.statements[-1]:
+                return []
+            raise JournalError(f"the database has {stored} statements where {self._start} were stored")
+        statements.add_statements(connection, self.statements)
+        if self.lost:
+            statements.add_lost(connection, self.lost)
+        flagged = [row.kid for row in self.evidence if statements.add_evidence(connection, row)]
+        if self.rejected:
+            statements.add_rejected(connection, self.rejected)
+        return flagged
+
+    def done(self, now_ms: int = 0, tail: Tail | None = None) -> list[Outcome]:
+        """Let the boards stand where the batch has brought them, now that it is on the disk.
+
+        Args:
+            now_ms: the gateway's clock, milliseconds since 1970, for the quotas of the day.
+            tail: takes in the statements.
+
+        Returns:
+            What to tell about each message, in the order in which they were taken.
+        """
+        day = now_ms // _DAY_MS
+        for turn in self._turns.values():
+            board = turn.board
+            board.state = turn.state
+            board.bytes_of_day = turn.stored + (board.bytes_of_day if board.day == day else 0)
+            board.day = day
+        if tail is not None:
+            for row, claim in zip(self.statements, self._claims, strict=True):
+                tail.add(row.board, row.seq, claim.entry, claim.hours)
+        return [_outcome(reason, board) for reason, board in self._decided]
+
+    def _decide(self, turn: _Turn, claim: Claim, message: Message) -> tuple[Decision, Claim]:
+        """Return the decision, and the claim as it was verified for it."""
+        state, number, seq = turn.state, turn.board.signer[0], claim.seq
+        if state.active and not turn.board.served:
+            return Decision(Reason.NOT_SERVED), claim
         stored = None
-        if state is not None and seq < state.next_seq:
-            stored = self._entries.get((kid, seq)) or statements.stored_entry(self._connection, kid, seq)
-        decision = decide(state, statement, stored, None)
+        if seq < state.next_seq:
+            stored = self._entries.get((number, seq)) or self._stored_entry(number, seq)
+        decision = decide(state, claim, stored, claim.signed)
+        if (
+            seq >= state.next_seq
+            and (decision is None or decision.reason is Reason.ACCEPTED or decision.lost is not None)
+            and self._is_over_quota(turn, message)
+        ):
+            return Decision(Reason.QUOTA), claim
         if decision is None:
-            assert row is not None
-            good = _public_key(row.x, row.y).verify(statement.signature, statement.to_be_signed())
-            decision = decide(state, statement, stored, good)
+            # It was not verified before, because it did not look as if that would be needed.
+            verified = understood(check(message.payload, message.arrival_ms, turn.board.signer))
+            assert isinstance(verified, Claim)
+            claim, decision = verified, decide(state, verified, stored, verified.signed)
             assert decision is not None
-        return decision
+        return decision, claim
 
-    def _accept(self, statement: Statement, arrival_ms: int) -> None:
-        kid = statement.kid
-        leaf_index = self._size + len(self._statements)
-        self._statements.append(
-            StatementRow(leaf_index, kid, statement.seq, statement.raw, statement.entry, arrival_ms)
-        )
-        for position, reading in enumerate(statement.readings):
-            time_s, source = reading_time(statement.base_time, reading.t, arrival_ms)
-            self._readings.append(
-                ReadingRow(
-                    leaf_index,
-                    position,
-                    kid,
-                    reading.name,
-                    reading.unit,
-                    reading.mantissa,
-                    reading.exponent,
-                    time_s,
-                    source,
-                )
-            )
-        self._entries[kid, statement.seq] = statement.entry
+    def _is_over_quota(self, turn: _Turn, message: Message) -> bool:
+        board = turn.board
+        before = board.bytes_of_day if board.day == message.arrival_ms // _DAY_MS else 0
+        return before + turn.stored + len(message.payload) > self._quota
 
-    def _move(self, statement: Statement, decision: Decision) -> None:
-        before = self._states.get(statement.kid)
-        if before is not None:
-            state = self._states[statement.kid] = after(before, statement, decision)
-            if state != before:
-                self._moved.add(statement.kid)
+    def _note(self, message: Message, reason: Reason, board: Board | None, detail: str = "") -> None:
+        self._decided.append((reason, board))
+        self.counts[reason] += 1
+        if reason is not Reason.ACCEPTED and reason.is_refusal and not reason.is_evidence:
+            topic, payload, size, arrival_ms = message
+            self.rejected.append(RejectedRow(reason, detail or _DETAIL[reason], topic, payload, size, arrival_ms))
+
+
+def store(connection: sqlite3.Connection, messages: Sequence[Message]) -> list[Outcome]:
+    """Decide on messages and write what follows, in the transaction that `connection` is in, from the database alone.
+
+    It takes no memory of boards and leaves none, and folds nothing: slow, for tools and tests.
+    """
+    batch = Batch(
+        stored_boards(connection),
+        statements.size(connection),
+        lambda number, seq: statements.entry_at(connection, statements.find(connection, number, seq)),
+    )
+    for message in messages:
+        batch.take(message, understood(check(message.payload, message.arrival_ms, None)))
+    batch.write(connection)
+    statements.count(connection, without_accepted(batch.counts))
+    return batch.done()
+
+
+def without_accepted(counts: Counter[Reason]) -> dict[str, int]:
+    """Return what the table of counters takes: how many were accepted is how many statements there are."""
+    return {str(reason): number for reason, number in counts.items() if reason is not Reason.ACCEPTED}
+
+
+def _outcome(reason: Reason, board: Board | None) -> Outcome:
+    if board is None:
+        return Outcome(reason)
+    speaks = reason.deserves_ack and board.state.next_seq > 0
+    return Outcome(reason, board, board.state.next_seq - 1 if speaks else None)

@@ -2,13 +2,34 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple, Protocol
 
-from trigpoint.wire.statement import NO_PREV, Statement
+from trigpoint.wire.statement import NO_PREV
 
-DOUBTFUL_AFTER_S = 600
-"""How far a board's clock may run ahead of the arrival before a reading's time is marked doubtful."""
+
+class Stated(Protocol):
+    """What a decision needs to know of a statement; see the fields of `trigpoint.wire.statement.Statement`."""
+
+    @property
+    def seq(self) -> int:
+        """Its number."""
+        ...
+
+    @property
+    def prev(self) -> bytes:
+        """Entry of the one before."""
+        ...
+
+    @property
+    def oldest(self) -> int:
+        """The lowest seq that the board still holds."""
+        ...
+
+    @property
+    def entry(self) -> bytes:
+        """Its own entry."""
+        ...
 
 
 class Reason(StrEnum):
@@ -24,6 +45,10 @@ class Reason(StrEnum):
     LOST = "lost"
     CLONE = "clone"
     FORK = "fork"
+    NOT_SERVED = "not_served"
+    """This gateway's own rule, not the protocol's: it serves other owners' boards."""
+    QUOTA = "quota"
+    """Likewise: the board has sent more today than it may."""
 
     @property
     def is_evidence(self) -> bool:
@@ -41,8 +66,7 @@ class Reason(StrEnum):
         return self in (Reason.ACCEPTED, Reason.DUPLICATE, Reason.GAP)
 
 
-@dataclass(frozen=True)
-class BoardState:
+class BoardState(NamedTuple):
     """What a decision needs to know of a board that the registry knows.
 
     Attributes:
@@ -56,8 +80,7 @@ class BoardState:
     last_entry: bytes | None = NO_PREV
 
 
-@dataclass(frozen=True)
-class Decision:
+class Decision(NamedTuple):
     """What to do with a statement.
 
     Attributes:
@@ -71,7 +94,7 @@ class Decision:
 
 
 def decide(
-    board: BoardState | None, statement: Statement, stored_entry: bytes | None, signature: bool | None
+    board: BoardState | None, statement: Stated, stored_entry: bytes | None, signature: bool | None
 ) -> Decision | None:
     """Decide on a statement of the right size and shape, whose kid is the topic's board id.
 
@@ -107,29 +130,10 @@ def decide(
     return Decision(Reason.ACCEPTED)
 
 
-def after(board: BoardState, statement: Statement, decision: Decision) -> BoardState:
+def after(board: BoardState, statement: Stated, decision: Decision) -> BoardState:
     """Return the state of `board` once `decision` on `statement` has been carried out."""
     if decision.reason is Reason.ACCEPTED:
         return BoardState(board.active, statement.seq + 1, statement.entry)
     if decision.lost is not None:
         return BoardState(board.active, decision.lost[1] + 1, None)
     return board
-
-
-def reading_time(base_time: int | None, t: int, arrival_ms: int) -> tuple[int, str]:
-    """Return when a reading was taken, and on whose word (protocol section 4).
-
-    Args:
-        base_time: the statement's base time in seconds since 1970, or None.
-        t: the reading's own offset, in seconds.
-        arrival_ms: when the statement arrived, in milliseconds since 1970.
-
-    Returns:
-        Seconds since 1970, and `board`, `arrival` (the gateway's estimate) or `doubtful` (the board says it lies in
-        the future).
-    """
-    arrival_s = arrival_ms // 1000
-    if base_time is None:
-        return arrival_s + t, "arrival"
-    time_s = base_time + t
-    return time_s, "doubtful" if time_s > arrival_s + DOUBTFUL_AFTER_S else "board"

@@ -5,20 +5,18 @@ from __future__ import annotations
 import logging
 import ssl
 import threading
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import paho.mqtt.client as paho
-from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
 from paho.mqtt.reasoncodes import ReasonCode
 
 from trigpoint import keyfiles
 from trigpoint.clock import Clock
 from trigpoint.config import Broker
 from trigpoint.errors import OperatorError
-from trigpoint.ingest.batch import Message
-from trigpoint.wire.statement import MAX_SIZE
+from trigpoint.ingest.client import Client, puback_packet, publish_packet
+from trigpoint.ingest.message import TOPIC_KEPT, Delivery, Message
 
 _log = logging.getLogger(__name__)
 
@@ -26,24 +24,6 @@ SUBSCRIPTION = "trig/1/+/s"
 _KEEPALIVE_S = 60
 _FIRST_CONNECTION_S = 15.0
 _RECONNECT_MIN_S, _RECONNECT_MAX_S = 1, 30
-_RECEIVED_AT_ONCE = 65_536
-_PACKET_KEPT = 2 + 65_535 + 2 + MAX_SIZE + 1
-"""Bytes of a PUBLISH after its fixed header: the longest topic, a packet id, and a payload seen to be too long."""
-
-
-@dataclass(frozen=True)
-class Delivery:
-    """A message, and what it takes to confirm it to the broker.
-
-    Attributes:
-        message: what came.
-        connection: number of the network connection over which it came.
-        packet_id: its MQTT packet id; None for QoS 0, which is not confirmed.
-    """
-
-    message: Message
-    connection: int
-    packet_id: int | None
 
 
 class Session:
@@ -77,12 +57,11 @@ class Session:
         self._connected = False
         self._settled = threading.Event()
         self._refusal = ""
-        self._client = _Client(settings.client_id, failed)
+        self._client = Client(settings.client_id, self._on_published, failed)
         self._client.reconnect_delay_set(_RECONNECT_MIN_S, _RECONNECT_MAX_S)
         self._client.on_connect = self._on_connect
         self._client.on_subscribe = self._on_subscribe
         self._client.on_disconnect = self._on_disconnect
-        self._client.on_message = self._on_message
 
     def start(self) -> None:
         """Connect and subscribe.
@@ -122,19 +101,27 @@ class Session:
         self._client.disconnect()
         self._client.loop_stop()
 
-    def publish(self, topic: str, payload: bytes) -> None:
-        """Publish with QoS 0, or not at all while there is no connection: a board without its ack sends again."""
-        with self._lock:
-            if self._connected:
-                self._client.publish(topic, payload, qos=0)
+    @property
+    def connected(self) -> bool:
+        """Whether there is a connection to the broker now."""
+        return self._connected
 
-    def confirm(self, delivery: Delivery) -> None:
-        """Send the PUBACK of a message, unless its connection is gone: then the broker sends the message again."""
-        if delivery.packet_id is None:
-            return
+    def answer(self, acks: Sequence[tuple[str, bytes]], confirmed: Sequence[Delivery]) -> None:
+        """Publish acks with QoS 0, and then send the PUBACKs of messages, all at once.
+
+        Nothing is sent while there is no connection: a board without its ack sends again. A message whose own
+        connection is gone is not confirmed, for the broker sends it again under another packet id.
+        """
+        packets = [publish_packet(topic.encode(), payload) for topic, payload in acks]
         with self._lock:
-            if self._connected and delivery.connection == self._connection:
-                self._client.ack(delivery.packet_id, 1)
+            if not self._connected:
+                return
+            packets += [
+                puback_packet(packet_id)
+                for _, connection, packet_id in confirmed
+                if packet_id is not None and connection == self._connection
+            ]
+            self._client.send(packets)
 
     def _on_connect(
         self, client: paho.Client, _user: Any, flags: paho.ConnectFlags, reason: ReasonCode, _properties: Any
@@ -167,50 +154,12 @@ class Session:
         if reason.is_failure:
             _log.warning("broker connection lost reason=%r", str(reason))
 
-    def _on_message(self, _client: paho.Client, _user: Any, received: paho.MQTTMessage) -> None:
-        try:
-            topic = received.topic
-        except UnicodeDecodeError:
-            topic = ""
-        message = Message.of(topic, received.payload, self._clock.now_ms())
-        message = replace(message, size=message.size + self._client.passed_over)
-        self._receive(Delivery(message, self._connection, received.mid if received.qos else None))
+    def _on_published(self, topic: str, payload: bytes, size: int, packet_id: int | None) -> None:
+        message = Message(topic[:TOPIC_KEPT], payload, size, self._clock.now_ms())
+        self._receive(Delivery(message, self._connection, packet_id))
 
     def _settle(self, refusal: str) -> None:
         """Note how the first connection went; later ones are only logged."""
         if not self._settled.is_set():
             self._refusal = refusal
             self._settled.set()
-
-
-class _Client(paho.Client):
-    """paho's client, but it holds no more of a packet than we look at, and tells when its network thread dies.
-
-    Attributes:
-        passed_over: bytes of the packet being handled that were dropped.
-    """
-
-    def __init__(self, client_id: str, failed: Callable[[Exception], None]) -> None:
-        super().__init__(CallbackAPIVersion.VERSION2, client_id, clean_session=False, manual_ack=True)
-        self._failed = failed
-        self.passed_over = 0
-
-    def _sock_recv(self, bufsize: int) -> bytes:
-        # paho gathers a packet whole, and it may have 256 MB: more than a small computer has room for. To end the
-        # connection would not help, for the broker would begin the next one with the same message. MQTT 3.1.1 has no
-        # way to tell a broker our limit. So the end of such a packet is dropped as it comes.
-        packet = self._in_packet["packet"]
-        if not packet:
-            self.passed_over = 0
-        elif (excess := len(packet) - _PACKET_KEPT) > 0:
-            del packet[_PACKET_KEPT:]
-            self.passed_over += excess
-        return super()._sock_recv(min(bufsize, _RECEIVED_AT_ONCE))
-
-    def loop_forever(self, timeout: float = 1.0, retry_first_connection: bool = False) -> MQTTErrorCode:
-        """Run the network loop until the client disconnects."""
-        try:
-            return super().loop_forever(timeout, retry_first_connection)
-        except Exception as error:
-            self._failed(error)
-            return MQTTErrorCode.MQTT_ERR_UNKNOWN

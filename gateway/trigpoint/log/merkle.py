@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 EMPTY_ROOT = hashlib.sha256().digest()
 """Root of a tree without leaves (RFC 9162 section 2.1.1)."""
@@ -19,6 +19,12 @@ class ProofError(ValueError):
 def leaf_hash(entry: bytes) -> bytes:
     """Return SHA-256(0x00 || entry)."""
     return hashlib.sha256(b"\x00" + entry).digest()
+
+
+def leaf_hashes(entries: Iterable[bytes]) -> list[bytes]:
+    """Return the leaf hash of each entry, in less time than one by one."""
+    sha256 = hashlib.sha256
+    return [sha256(b"\x00" + entry).digest() for entry in entries]
 
 
 def node_hash(left: bytes, right: bytes) -> bytes:

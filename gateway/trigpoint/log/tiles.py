@@ -13,6 +13,7 @@ _MATCH_PATH = re.compile(
     r"tile/(?P<level>0|[1-9][0-9]?|entries)/(?P<index>(?:x[0-9]{3}/){0,4}[0-9]{3})(?:\.p/(?P<width>[1-9][0-9]{0,2}))?"
 )
 _MAX_LEVEL = 63
+_ENTRY_SIZE = 2 + HASH_SIZE
 _MAX_INDEX = MAX_SIZE >> TILE_HEIGHT
 
 
@@ -77,6 +78,32 @@ def entry_bundle(entries: Sequence[bytes]) -> bytes:
     if not 1 <= len(entries) <= TILE_WIDTH or any(len(entry) != HASH_SIZE for entry in entries):
         raise ProofError(f"a bundle has 1 to {TILE_WIDTH} entries of {HASH_SIZE} bytes")
     return b"".join([b"\x00\x20" + entry for entry in entries])
+
+
+def parse_entry_bundle(data: bytes, count: int) -> list[bytes]:
+    """Return the entries of a bundle, 32 bytes each.
+
+    Args:
+        data: the bundle's content.
+        count: how many entries it must hold, 1 to 256.
+
+    Raises:
+        ProofError: for all that `entry_bundle` does not give for so many entries.
+    """
+    if len(data) != count * _ENTRY_SIZE:
+        raise ProofError(f"a bundle of {len(data)} bytes; {count} entries take {count * _ENTRY_SIZE}")
+    entries = [data[at + 2 : at + _ENTRY_SIZE] for at in range(0, len(data), _ENTRY_SIZE)]
+    if data != entry_bundle(entries):
+        raise ProofError("a bundle with an entry that is not 32 bytes long")
+    return entries
+
+
+def tile_width(size: int, level: int, index: int) -> int:
+    """Return how many hashes a tile has in a log of `size` leaves: 0 if there is none, up to 256 if it is full.
+
+    With level 0 it is also how many entries a bundle has.
+    """
+    return max(0, min(TILE_WIDTH, (size >> TILE_HEIGHT * level) - index * TILE_WIDTH))
 
 
 def _numbered(index: int, width: int) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Protocol
 
 from trigpoint.log.merkle import EMPTY_ROOT, MAX_SIZE, ProofError, node_hash
@@ -34,50 +35,111 @@ class Appended:
         size: leaves, old and new.
         root: of all of them, 32 bytes.
         tiles: (level, index) -> content of each tile that is new or has grown; to be stored together with the size.
+        edge: from which to append again without reading a tile.
     """
 
     size: int
     root: bytes
     tiles: dict[tuple[int, int], bytes]
+    edge: RightEdge
+
+
+@dataclass(frozen=True)
+class _Part:
+    """One level's tile that is not full yet: its hashes, and the roots of the perfect subtrees among them."""
+
+    hashes: list[bytes]
+    roots: list[bytes]
+
+
+class RightEdge:
+    """All of a tree that further leaves touch: at each level, the tile that is not full yet.
+
+    It never changes: `append` gives a new one. So whoever could not store what came of it keeps the old one.
+    """
+
+    def __init__(self, size: int, parts: list[_Part]) -> None:
+        self.size = size
+        self._parts = parts
+
+    @classmethod
+    def of(cls, reader: TileReader, size: int) -> RightEdge:
+        """Read the right edge of the tree of `size` leaves: at most one tile for each level, however large the tree.
+
+        Raises:
+            ProofError: if the size is impossible, or the tiles hold fewer leaves.
+        """
+        _check_size(size)
+        tiles = _Tiles(reader)
+        parts: list[_Part] = []
+        while (above := size >> TILE_HEIGHT * len(parts)) > 0:
+            hashes = tiles.hashes(len(parts), above >> TILE_HEIGHT, 0, above & (TILE_WIDTH - 1))
+            parts.append(_Part(hashes, _roots(hashes)))
+        return cls(size, parts)
+
+    @property
+    def root(self) -> bytes:
+        """The tree's root, 32 bytes."""
+        result = b""
+        for part in self._parts:
+            for subtree in reversed(part.roots):
+                result = node_hash(subtree, result) if result else subtree
+        return result or EMPTY_ROOT
+
+    def tiles(self) -> dict[tuple[int, int], bytes]:
+        """Return (level, index) -> content of the tiles that are not full: every hash in them is bound by the root."""
+        return {
+            (level, self.size >> TILE_HEIGHT * (level + 1)): b"".join(part.hashes)
+            for level, part in enumerate(self._parts)
+            if part.hashes
+        }
+
+    def append(self, leaves: Sequence[bytes]) -> Appended:
+        """Add leaves. Nothing is written: storing the result is the caller's act.
+
+        Each inner node is hashed once, and a full tile is never looked at again.
+
+        Args:
+            leaves: leaf hashes (see `merkle.leaf_hash`), 32 bytes each.
+
+        Raises:
+            ProofError: if a leaf is not 32 bytes, or the log would grow beyond 2^48 - 1 leaves.
+        """
+        _check_leaves(self.size, leaves)
+        changed: dict[tuple[int, int], bytes] = {}
+        parts = list(self._parts)
+        fresh: Sequence[bytes] = leaves
+        level = 0
+        while fresh:
+            if level == len(parts):
+                parts.append(_Part([], []))
+            index = self.size >> TILE_HEIGHT * (level + 1)
+            above: list[bytes] = []
+            part, taken = _fill(parts[level], fresh)
+            while len(part.hashes) == TILE_WIDTH:
+                changed[level, index] = b"".join(part.hashes)
+                above.append(part.roots[0])
+                index += 1
+                block = fresh[taken : taken + TILE_WIDTH]
+                part = _Part(list(block), _roots(block))
+                taken += len(block)
+            if part.hashes:
+                changed[level, index] = b"".join(part.hashes)
+            parts[level] = part
+            fresh = above
+            level += 1
+        edge = RightEdge(self.size + len(leaves), parts)
+        return Appended(edge.size, edge.root, changed, edge)
 
 
 def append(reader: TileReader, size: int, leaves: Sequence[bytes]) -> Appended:
-    """Add leaves to a tree of `size` leaves. Nothing is written: storing the result is the caller's act.
-
-    Reads at most one tile for each level, however large the tree.
-
-    Args:
-        reader: the tiles of the tree so far.
-        size: leaves so far.
-        leaves: leaf hashes (see `merkle.leaf_hash`), 32 bytes each.
+    """Add leaves to the tree of `size` leaves that is in the reader's tiles; see `RightEdge`.
 
     Raises:
-        ProofError: if a leaf is not 32 bytes, the log would grow beyond 2^48 - 1 leaves, or the stored tiles are not
-            those of a tree of this size.
+        ProofError: as `RightEdge.of` and `RightEdge.append`.
     """
-    if any(len(leaf) != HASH_SIZE for leaf in leaves):
-        raise ProofError("a leaf hash that is not 32 bytes long")
-    if not 0 <= size <= MAX_SIZE - len(leaves):
-        raise ProofError(f"{size} + {len(leaves)} leaves, at most 2^48 - 1 allowed")
-    tiles = _Tiles(reader)
-    changed: dict[tuple[int, int], bytes] = {}
-    fresh = list(leaves)
-    level = 0
-    while fresh:
-        start = size >> TILE_HEIGHT * level
-        index, width = start >> TILE_HEIGHT, start & (TILE_WIDTH - 1)
-        old = tiles.hashes(level, index, 0, width)
-        row = [*old, *fresh]
-        fresh = []
-        for offset in range(0, len(row), TILE_WIDTH):
-            part = row[offset : offset + TILE_WIDTH]
-            changed[level, index] = tiles.put(level, index, part)
-            if len(part) == TILE_WIDTH:
-                fresh.append(_perfect_root(part))
-            index += 1
-        level += 1
-    grown = size + len(leaves)
-    return Appended(grown, _range_hash(tiles, 0, grown) if grown else EMPTY_ROOT, changed)
+    _check_leaves(size, leaves)
+    return RightEdge.of(reader, size).append(leaves)
 
 
 def root(reader: TileReader, size: int) -> bytes:
@@ -143,15 +205,11 @@ def consistency_proof(reader: TileReader, m: int, n: int) -> list[bytes]:
 
 
 class _Tiles:
-    """A reader's tiles, each read once, with new ones laid over them."""
+    """A reader's tiles, each read once."""
 
     def __init__(self, reader: TileReader) -> None:
         self._reader = reader
         self._held: dict[tuple[int, int], bytes] = {}
-
-    def put(self, level: int, index: int, hashes: Sequence[bytes]) -> bytes:
-        tile = self._held[level, index] = b"".join(hashes)
-        return tile
 
     def hashes(self, level: int, index: int, start: int, end: int) -> list[bytes]:
         """Return a tile's hashes from start up to, not including, end."""
@@ -165,6 +223,13 @@ class _Tiles:
         return [tile[at : at + HASH_SIZE] for at in range(start * HASH_SIZE, end * HASH_SIZE, HASH_SIZE)]
 
 
+def _check_leaves(size: int, leaves: Sequence[bytes]) -> None:
+    if any(len(leaf) != HASH_SIZE for leaf in leaves):
+        raise ProofError("a leaf hash that is not 32 bytes long")
+    if not 0 <= size <= MAX_SIZE - len(leaves):
+        raise ProofError(f"{size} + {len(leaves)} leaves, at most 2^48 - 1 allowed")
+
+
 def _check_size(size: int) -> None:
     if not 0 <= size <= MAX_SIZE:
         raise ProofError(f"{size} leaves, 0 to 2^48 - 1 allowed")
@@ -175,11 +240,39 @@ def _split(count: int) -> int:
     return 1 << (count - 1).bit_length() - 1
 
 
-def _perfect_root(hashes: list[bytes]) -> bytes:
+def perfect_root(hashes: Sequence[bytes]) -> bytes:
     """Return the root over a power of two of hashes."""
     while len(hashes) > 1:
-        hashes = [node_hash(hashes[at], hashes[at + 1]) for at in range(0, len(hashes), 2)]
+        pairs = iter(hashes)
+        # node_hash, without a call for each: this is where a log spends its time.
+        hashes = [sha256(b"\x01" + left + right).digest() for left, right in zip(pairs, pairs, strict=True)]
     return hashes[0]
+
+
+def _roots(hashes: Sequence[bytes]) -> list[bytes]:
+    """Return the roots of the perfect subtrees that the hashes divide into, from the largest on the left."""
+    roots = []
+    start = 0
+    while start < len(hashes):
+        count = 1 << (len(hashes) - start).bit_length() - 1
+        roots.append(perfect_root(hashes[start : start + count]))
+        start += count
+    return roots
+
+
+def _fill(part: _Part, fresh: Sequence[bytes]) -> tuple[_Part, int]:
+    """Return the part with as many further hashes as its tile takes, and how many those are."""
+    hashes, roots = list(part.hashes), list(part.roots)
+    taken = min(len(fresh), TILE_WIDTH - len(hashes))
+    for node in fresh[:taken]:
+        hashes.append(node)
+        # A subtree is perfect with every lowest bit that the count has not: as a binary counter carries.
+        count, subtree = len(hashes), node
+        while not count & 1:
+            subtree = sha256(b"\x01" + roots.pop() + subtree).digest()
+            count >>= 1
+        roots.append(subtree)
+    return _Part(hashes, roots), taken
 
 
 def _range_hash(tiles: _Tiles, start: int, end: int) -> bytes:
@@ -194,7 +287,7 @@ def _range_hash(tiles: _Tiles, start: int, end: int) -> bytes:
         level, inner = divmod(height, TILE_HEIGHT)
         first = (end - (1 << height)) >> TILE_HEIGHT * level
         offset = first & (TILE_WIDTH - 1)
-        subtree = _perfect_root(tiles.hashes(level, first >> TILE_HEIGHT, offset, offset + (1 << inner)))
+        subtree = perfect_root(tiles.hashes(level, first >> TILE_HEIGHT, offset, offset + (1 << inner)))
         result = node_hash(subtree, result) if result else subtree
         end -= 1 << height
     return result

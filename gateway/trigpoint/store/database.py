@@ -67,6 +67,11 @@ def migrate(connection: sqlite3.Connection) -> None:
                 ) from error
 
 
+def newest_schema() -> int:
+    """Return the number of the newest schema that this Trigpoint knows."""
+    return max(_migrations())
+
+
 def _migrations() -> dict[int, str]:
     folder = resources.files("trigpoint.store") / "migrations"
     return {

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from trigpoint.errors import OperatorError
 from trigpoint.log import merkle, tree
+from trigpoint.store import statements
 
 
-@dataclass(frozen=True)
-class Head:
+class Head(NamedTuple):
     """The newest head of the log.
 
     Attributes:
@@ -36,12 +36,34 @@ class StoredTiles:
 
 
 def head(connection: sqlite3.Connection) -> Head:
-    """Return the newest head."""
+    """Return the newest head that is folded; `store.fold` brings it up to the statements."""
     return Head(*connection.execute("SELECT size, root FROM log_state").fetchone())
 
 
+class _Overlay:
+    """Stored tiles, and over them those of leaves that are not folded yet."""
+
+    def __init__(self, below: StoredTiles, tiles: dict[tuple[int, int], bytes]) -> None:
+        self._below = below
+        self._tiles = tiles
+
+    def tile(self, level: int, index: int) -> bytes:
+        """Return the tile's hashes; see `StoredTiles`."""
+        return self._tiles.get((level, index)) or self._below.tile(level, index)
+
+
+def current(connection: sqlite3.Connection) -> tuple[Head, tree.TileReader]:
+    """Return the head over all statements, folded or not, and what reads that log's tiles. Nothing is written."""
+    folded, stored = head(connection), StoredTiles(connection)
+    fresh = statements.entries(connection, folded.size, max(0, statements.size(connection) - folded.size))
+    if not fresh:
+        return folded, stored
+    grown = tree.append(stored, folded.size, [merkle.leaf_hash(entry) for entry in fresh])
+    return Head(grown.size, grown.root), _Overlay(stored, grown.tiles)
+
+
 def append(connection: sqlite3.Connection, entries: Sequence[bytes]) -> Head:
-    """Add `entries` (32 bytes each) to the log, in the transaction that stores their statements."""
+    """Add `entries` (32 bytes each) to the log, in the transaction that `connection` is in."""
     old = head(connection)
     grown = tree.append(StoredTiles(connection), old.size, [merkle.leaf_hash(entry) for entry in entries])
     connection.executemany(

@@ -36,10 +36,24 @@ class Writer:
         self._queue: queue.Queue[Callable[[sqlite3.Connection], None] | None] = queue.Queue(_QUEUE_LENGTH)
         self._closed = False
         self._closing = threading.Lock()
+        self._touched: set[bytes] = set()
+        self._changed: set[bytes] = set()
+        self._changes = threading.Lock()
         opened: Future[None] = Future()
         self._thread = threading.Thread(target=self._run, args=(opened,), name="writer", daemon=True)
         self._thread.start()
         opened.result()
+
+    @property
+    def path(self) -> Path:
+        """The database file."""
+        return self._path
+
+    def changed_boards(self) -> set[bytes]:
+        """Return the kids of the boards that the registry's mirror has changed since this was last asked."""
+        with self._changes:
+            changed, self._changed = self._changed, set()
+        return changed
 
     def submit(self, work: Callable[[sqlite3.Connection], _T]) -> _T:
         """Run `work` in one transaction and return its result once that is committed.
@@ -54,6 +68,7 @@ class Writer:
         def run(connection: sqlite3.Connection) -> None:
             try:
                 result = _in_transaction(connection, work)
+                self._tell_changes()
             except BaseException as error:
                 done.set_exception(error)
             else:
@@ -87,6 +102,7 @@ class Writer:
         try:
             connection = self._opener(self._path)
             migrate(connection)
+            self._watch_boards(connection)
         except BaseException as error:
             opened.set_exception(error)
             return
@@ -94,6 +110,29 @@ class Writer:
         while (work := self._queue.get()) is not None:
             work(connection)
         connection.close()
+
+    def _watch_boards(self, connection: sqlite3.Connection) -> None:
+        """Note each board that is written to but by a fold: who holds boards in memory must read it anew.
+
+        A trigger sees every way in which the mirror is written. It belongs to this connection and is not in the file.
+        """
+
+        connection.create_function("board_changed", 1, self._touched.add)
+        connection.executescript(
+            """
+            CREATE TEMP TRIGGER board_added AFTER INSERT ON main.boards
+            BEGIN SELECT board_changed(NEW.kid); END;
+            CREATE TEMP TRIGGER board_changed AFTER UPDATE OF x, y, owner, active_from, active_until ON main.boards
+            BEGIN SELECT board_changed(NEW.kid); END;
+            """
+        )
+
+    def _tell_changes(self) -> None:
+        """Make known what was touched, now that it is committed: whoever read it before would have read the old."""
+        if self._touched:
+            with self._changes:
+                self._changed |= self._touched
+            self._touched.clear()
 
 
 def _in_transaction(connection: sqlite3.Connection, work: Callable[[sqlite3.Connection], _T]) -> _T:

@@ -51,7 +51,8 @@ def seal(key: bytes, seq: int, time_ms: int) -> bytes:
     if not 0 <= time_ms < 1 << 63:
         raise WireError("shape", "time", f"{time_ms} is not 0 to 2^63 - 1")
     payload = b"\xa2\x01" + cbor.head(0, seq) + b"\x02" + cbor.head(0, time_ms)
-    return b"".join((_HEAD, cbor.head(2, len(payload)), payload, b"\x48", _mac(key, payload)))
+    sized = bytes((0x40 | len(payload),)) + payload  # less than 24 bytes, always
+    return b"".join((_HEAD, sized, b"\x48", hmac.digest(key, _MAC_STRUCTURE + sized, "sha256")[:8]))
 
 
 def open_ack(key: bytes, data: bytes) -> Ack:

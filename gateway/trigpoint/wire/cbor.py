@@ -54,6 +54,19 @@ def head(major: int, argument: int) -> bytes:
     return bytes((major << 5 | 27,)) + argument.to_bytes(8, "big")
 
 
+def uint_at(data: bytes, position: int) -> tuple[int, int]:
+    """Return the unsigned integer that stands at a position, and where it ends; nothing of it is checked.
+
+    Raises:
+        IndexError: the data ends before it begins.
+    """
+    first = data[position]
+    if first < 24:
+        return first, position + 1
+    end = position + 1 + (1 << (first & 0x03))
+    return int.from_bytes(data[position + 1 : end], "big"), end
+
+
 def encode(item: object) -> bytes:
     """Encode one item deterministically.
 

@@ -25,6 +25,9 @@ MAX_READINGS = 255
 NO_PREV = bytes(32)
 """`prev` of a key's first statement."""
 
+DOUBTFUL_AFTER_S = 600
+"""How far a board's clock may run ahead of the arrival before a reading's time is marked doubtful."""
+
 LABEL_SEQ = -65537
 LABEL_PREV = -65538
 LABEL_OLDEST = -65539
@@ -35,8 +38,6 @@ _SIG_STRUCTURE = b"\x84\x6aSignature1"
 
 class Reading(NamedTuple):
     """One quantity at one time: value = mantissa * 10 ** exponent, in `unit`.
-
-    A tuple rather than a dataclass: a statement holds up to 255, and making them is most of its parsing.
 
     Attributes:
         name: 1 to 64 characters, local to the board.
@@ -53,6 +54,21 @@ class Reading(NamedTuple):
     t: int
 
 
+Kind = tuple[str, str, int]
+"""Name, unit and exponent of a reading."""
+
+
+class Columns(NamedTuple):
+    """The readings of a statement as three rows of the same length: what is measured, mantissas, and times `t`.
+
+    Whoever adds readings up works on these: to make a `Reading` of each would cost as much as all else.
+    """
+
+    kinds: list[Kind]
+    mantissas: list[int]
+    offsets: list[int]
+
+
 @dataclass(frozen=True)
 class Statement:
     """A statement of the right shape. Whether its signature holds is for `PublicKey.verify` to say.
@@ -67,7 +83,7 @@ class Statement:
         prev: entry of the statement before, 32 bytes; zeros at seq 0.
         oldest: lowest seq that the board still holds, at most seq.
         base_time: seconds since 1970, or None if the times are relative.
-        readings: 1 to 255.
+        columns: the 1 to 255 readings, in the form in which they are parsed.
     """
 
     raw: bytes
@@ -79,7 +95,15 @@ class Statement:
     prev: bytes
     oldest: int
     base_time: int | None
-    readings: tuple[Reading, ...]
+    columns: Columns
+
+    @cached_property
+    def readings(self) -> tuple[Reading, ...]:
+        """The readings one by one, in their order."""
+        return tuple(
+            Reading(name, unit, mantissa, exponent, t)
+            for (name, unit, exponent), mantissa, t in zip(*self.columns, strict=True)
+        )
 
     @cached_property
     def entry(self) -> bytes:
@@ -96,6 +120,25 @@ def sig_structure(protected: bytes, payload: bytes) -> bytes:
     return b"".join(
         (_SIG_STRUCTURE, cbor.head(2, len(protected)), protected, b"\x40", cbor.head(2, len(payload)), payload)
     )
+
+
+def reading_time(base_time: int | None, t: int, arrival_ms: int) -> tuple[int, str]:
+    """Return when a reading was taken, and on whose word (protocol section 4).
+
+    Args:
+        base_time: the statement's base time in seconds since 1970, or None.
+        t: the reading's own offset, in seconds.
+        arrival_ms: when the statement arrived, in milliseconds since 1970.
+
+    Returns:
+        Seconds since 1970, and `board`, `arrival` (the gateway's estimate) or `doubtful` (the board says it lies in
+        the future).
+    """
+    arrival_s = arrival_ms // 1000
+    if base_time is None:
+        return arrival_s + t, "arrival"
+    time_s = base_time + t
+    return time_s, "doubtful" if time_s > arrival_s + DOUBTFUL_AFTER_S else "board"
 
 
 # The grammar, as the parts of each pattern with the field that each reads. `.` matches any byte.
@@ -176,35 +219,25 @@ def parse(raw: bytes) -> Statement:
     header = _MATCH_HEADER.match(raw)
     if header is None:
         raise _fault(raw, 0, _HEADER)[1]
+    kid, seq_item, prev, oldest_item, length = header.group("kid", "seq", "prev", "oldest", "length")
     start, end = header.start("protected"), header.start("unprotected")
     if raw[start - 1] != end - start:
         raise WireError("shape", "protected header", "its length is not that of its six entries")
     payload_start = header.end()
-    payload_end = payload_start + _integer(header["length"])
+    payload_end = payload_start + _integer(length)
     if raw[payload_end : payload_end + 2] != b"\x58\x40" or len(raw) != payload_end + 66:
         raise WireError("shape", "signature", "not a byte string of 64 bytes that ends the message")
-    seq, prev, oldest = _integer(header["seq"]), header["prev"], _integer(header["oldest"])
+    seq, oldest = _integer(seq_item), _integer(oldest_item)
     if seq == 0 and prev != NO_PREV:
         raise WireError("shape", "prev", "not zeros at seq 0")
     if oldest > seq:
         raise WireError("shape", "oldest", f"{oldest} is above seq {seq}")
     payload = raw[payload_start:payload_end]
-    base_time, readings = _parse_pack(payload)
-    return Statement(
-        raw=raw,
-        protected=raw[start:end],
-        payload=payload,
-        signature=raw[payload_end + 2 :],
-        kid=header["kid"],
-        seq=seq,
-        prev=prev,
-        oldest=oldest,
-        base_time=base_time,
-        readings=readings,
-    )
+    base_time, columns = _parse_pack(payload)
+    return Statement(raw, raw[start:end], payload, raw[payload_end + 2 :], kid, seq, prev, oldest, base_time, columns)
 
 
-def _parse_pack(pack: bytes) -> tuple[int | None, tuple[Reading, ...]]:
+def _parse_pack(pack: bytes) -> tuple[int | None, Columns]:
     """Read the payload: the base time, if it has one, and the readings."""
     count, position = pack[0] & 0x1F, 1
     if pack[0] == 0x98 and len(pack) > 1 and pack[1] >= 24:
@@ -220,24 +253,29 @@ def _parse_pack(pack: bytes) -> tuple[int | None, tuple[Reading, ...]]:
         *record, base = first.groups(b"")
         base_time = _integer(base)
         records = [record, *_MATCH_ABSOLUTE.findall(pack, first.end())]
-    # findall skips what does not match, so all is records only if their lengths add up.
-    if len(records) != count or sum([len(record[0]) for record in records]) != len(pack) - start:
+    if len(records) != count:
         raise _pack_fault(pack, start, count)
-    readings = []
-    for _, _, kind, mantissa, t in records:
-        name, unit, exponent = _kind(kind)
-        readings.append(Reading(name, unit, _integer(mantissa), exponent, _integer(t) if t else 0))
-    return base_time, tuple(readings)
+    wholes, _, kinds, mantissas, offsets = zip(*records, strict=True)
+    # findall skips what does not match, so all is records only if their lengths add up.
+    if sum(map(len, wholes)) != len(pack) - start:
+        raise _pack_fault(pack, start, count)
+    return base_time, Columns(list(map(_kind, kinds)), list(map(_integer, mantissas)), list(map(_integer, offsets)))
 
 
+@lru_cache(maxsize=16_384)
 def _integer(item: bytes) -> int:
-    """Return the number in an integer's encoding, or in the head of a byte string."""
+    """Return the number in an integer's encoding, or in the head of a byte string; 0 for none.
+
+    What a board measures and when it does so is much the same from one statement to the next, hence the cache.
+    """
+    if not item:
+        return 0
     number = item[0] & 0x1F if len(item) == 1 else int.from_bytes(item[1:], "big")
     return ~number if item[0] & 0x20 else number
 
 
 @lru_cache(maxsize=1_024)
-def _kind(item: bytes) -> tuple[str, str, int]:
+def _kind(item: bytes) -> Kind:
     """Return name, unit and exponent of a record from their encoding; a gateway meets the same few again and again."""
     name, end = _text(item, 1, b"\x01")
     unit, end = _text(item, end + 1, b"\x02")

@@ -1,6 +1,7 @@
 """`python -m trigpoint_tools.bench [NAME ...]`: measure figures, print a table, write build/bench/results.json.
 
-Without a name all parts are measured, with names these alone, and the other figures in the file stay as they were.
+Without a name all parts but the long ones are measured, with names these alone, and the other figures in the file stay
+as they were.
 Exit code 0 when every figure holds its limit (of all, or of the parts named), 1 otherwise, 2 for a name that is none.
 Each ratio is measured against its peer in the same run; a figure without a limit is there to be watched.
 """
@@ -17,7 +18,22 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from trigpoint_tools.bench import battery, budget, demo, gas, journal, serial, signing
+from trigpoint_tools.bench import (
+    api,
+    battery,
+    budget,
+    crash,
+    demo,
+    gas,
+    ingest,
+    journal,
+    log,
+    serial,
+    series,
+    signing,
+    stages,
+    wear,
+)
 
 RESULTS = Path("build/bench/results.json")
 
@@ -32,6 +48,14 @@ LIMITS: dict[str, tuple[float, str]] = {
     "powercut_failures": (0, "of them, runs that lost a statement, signed a seq twice or forked"),
     "heap_growth_bytes": (0, "heap that 100,000 readings leave in use, at a heap of 160k"),
     "app_mpy_bytes": (98_304, "compiled application"),
+    "series_day_ms": (50, "one board, one day, 1,440 readings, 60 in a statement, over HTTP"),
+    "proof_ms_10m": (5, "inclusion proof, log of 10 million leaves, tiles in no cache"),
+    "ingest_cpu_vs_verify": (2.5, "processor time of a statement of 18 readings / of one bare P-256 verification"),
+    "ingest_rss_mb": (200, "memory of all processes under full load of 1,000 boards, what they share counted for each"),
+    "disk_bytes_per_statement_byte": (4, "bytes written / bytes of statements, full load"),
+    "disk_mb_per_day_100_boards": (1_000, "MB written a day, 100 boards with a statement a minute each"),
+    "kill9_lost": (0, "acked statements that were not there after 200 kills under load"),
+    "kill9_duplicated": (0, "statements that were there twice, likewise"),
     "demo_seconds": (120, "seconds that the whole demo takes, set-up apart"),
 }
 
@@ -39,6 +63,8 @@ LIMITS: dict[str, tuple[float, str]] = {
 LEAST: dict[str, tuple[float, str]] = {
     "esptool_roundtrip_bytes": (1 << 20, "written, verified and read back equal by unmodified esptool"),
     "powercut_points": (500, "runs of the journal whose power was cut, each at another flash operation"),
+    "ingest_scaling": (0.9, "statements per second with 1,000,000 stored / with 1,000"),
+    "ingest_with_queries_ratio": (0.85, "statements per second while 10 questions a second are asked / without"),
 }
 
 # What a figure without a limit says.
@@ -46,6 +72,7 @@ MEANINGS: dict[str, str] = {
     "sign_ms": "milliseconds of a signature on this machine's MicroPython",
     "verify_heap_peak_bytes": "extra heap that a verification needs",
     "verify_ms_vs_sign": "time of a verification / of a signature",
+    "heap_readings": "readings of the run in which the heap was watched",
     "heap_free_bytes": "heap that stays free meanwhile, of 163,840",
     "reading_vs_loop": "processor time per reading, sensor to ack / empty loop of 100,000 turns",
     "boot_vs_loop": "processor time, cold boot to first signed statement / the same loop",
@@ -54,6 +81,37 @@ MEANINGS: dict[str, str] = {
     "mpremote_suite_passed": "of mpremote's own tests (make mpremote-suite), on an emulated board",
     "mpremote_suite_tests": "how many there are",
     "journal_wear_spread": "erases of the most worn block / mean of all",
+    "stage_us_verify": "microseconds of a statement of 18 readings in this stage of ingest; likewise the others",
+    "ingest_statements_per_s": "full load, 18 readings each, broker and boards on the same machine",
+    "ingest_pss_mb": "as ingest_rss_mb, but what n processes share counted as an n-th for each",
+    "ack_ms_p50": "half load: from sending a statement to its ack, half of them",
+    "ack_ms_p99": "the same, 99 of 100",
+    "ingest_cpu_vs_verify_1": "as ingest_cpu_vs_verify with one reading in a statement",
+    "ingest_cpu_vs_verify_60": "the same with 60",
+    "ingest_readings_per_s": "full load, 60 readings in a statement",
+    "log_append_per_s": "leaves appended a second of CPU time, 100 at once",
+    "log_append_single_per_s": "the same one by one",
+    "log_append_vs_hashes": "time of a leaf, 100 at once / time of the two hashes that it needs",
+    "proof_warm_ms_10m": "as proof_ms_10m with the tiles in the system's cache",
+    "proof_verified_ms_10m": "the same, each tile verified by the root first",
+    "consistency_ms_10m": "consistency proof from a random size to 10 million leaves, tiles in no cache",
+    "public_mb_per_day_100_boards": "public files of 100 boards, a statement a minute each: MB sent to the disk",
+    "kill9_kills": "SIGKILLs of all processes, of the first, or of a worker, at random moments",
+    "fsck_statements_per_s": "statements of two readings that fsck checks in a second of CPU time, signatures apart",
+    "queries_per_s": "questions answered meanwhile; 10 are asked",
+    "query_ms_p50": "half of them were answered within so many ms, while ingest took all it could get",
+    "series_bytes_per_reading": "database / readings: 10 boards, a year, a reading a minute, 60 in a statement",
+    "series_day_cpu_ms": "processor time of asking and answering it",
+    "series_month_ms": "one board, a month, 720 buckets of an hour",
+    "series_year_ms": "one board, a year, 365 buckets of a day",
+    "series_single_bytes_per_reading": "database / readings: 100 boards, a day, one reading in a statement",
+    "series_single_day_ms": "one board, one day, 1,440 statements of one reading",
+    "series_tail_day_ms": "the same while 65,536 statements are not folded yet",
+    "series_full_bytes_per_reading": "as series_bytes_per_reading with 100 boards: 52.6 million readings",
+    "series_full_day_ms": "as series_day_ms, likewise",
+    "series_full_day_cpu_ms": "as series_day_cpu_ms, likewise",
+    "series_full_month_ms": "as series_month_ms, likewise",
+    "series_full_year_ms": "as series_year_ms, likewise",
 }
 
 Figures = dict[str, int | float]
@@ -64,7 +122,20 @@ PARTS: dict[str, Callable[[Callable[[str], None]], Figures]] = {
     "battery": battery.figures,
     "gas": gas.figures,
     "serial": serial.figures,
+    "series": series.figures,
+    "api": api.figures,
+    "ingest": ingest.figures,
+    "scaling": ingest.scaling,
+    "stages": stages.figures,
+    "wear": wear.figures,
+    "log": log.figures,
+    "crash": crash.figures,
     "demo": demo.figures,
+}
+
+# Parts that take too long to be measured each time: by name alone.
+LONG: dict[str, Callable[[Callable[[str], None]], Figures]] = {
+    "series-full": series.full_year,
 }
 
 
@@ -104,15 +175,16 @@ def earlier() -> Figures:
 def main(names: Sequence[str]) -> int:
     """Measure the parts of these names, all if there are none, and return the exit code."""
     console = Console()
-    unknown = [name for name in names if name not in PARTS]
+    known = {**PARTS, **LONG}
+    unknown = [name for name in names if name not in known]
     if unknown:
-        console.print(f"there is no part {', '.join(unknown)}; choose from {', '.join(PARTS)}", highlight=False)
+        console.print(f"there is no part {', '.join(unknown)}; choose from {', '.join(known)}", highlight=False)
         return 2
     results: Figures = {}
     for position, name in enumerate(names or PARTS, 1):
         started = time.monotonic()
         console.print(f"[bold]\\[bench {position}/{len(names or PARTS)}][/bold] {name}")
-        results.update(PARTS[name](lambda line: console.print(f"    {line}", highlight=False)))
+        results.update(known[name](lambda line: console.print(f"    {line}", highlight=False)))
         console.print(f"    {name} took {time.monotonic() - started:.0f} s", highlight=False)
     RESULTS.parent.mkdir(parents=True, exist_ok=True)
     RESULTS.write_text(json.dumps({**(earlier() if names else {}), **results}, indent=2) + "\n")

@@ -5,13 +5,14 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterable, Sequence
 from contextlib import closing
+from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
 
 from trigpoint.store.database import open_database
 from trigpoint.wire.errors import WireError
-from trigpoint.wire.statement import Statement, parse
+from trigpoint.wire.statement import Statement, parse, reading_time
 
 from trigpoint_tools.demo.accounting import REPLAY, Forgery, Stored, Timed, Value
 
@@ -28,15 +29,16 @@ class Counts(NamedTuple):
 
 
 def counts(database: Path) -> Counts:
-    """Return what the gateway has stored and refused by now; cheap enough to ask often."""
+    """Return what the gateway has stored and refused by now."""
     with closing(open_database(database, read_only=True)) as connection:
-        return Counts(
-            connection.execute("SELECT count(*) FROM statements").fetchone()[0],
-            connection.execute("SELECT count(*) FROM readings").fetchone()[0],
-            connection.execute("SELECT (SELECT count(*) FROM rejected) + (SELECT count(*) FROM evidence)").fetchone()[
-                0
-            ],
-        )
+        raws = [raw for (raw,) in connection.execute("SELECT raw FROM statements")]
+        refused = "SELECT (SELECT count(*) FROM rejected) + (SELECT count(*) FROM evidence)"
+        return Counts(len(raws), sum(_readings(raw) for raw in raws), connection.execute(refused).fetchone()[0])
+
+
+@lru_cache(maxsize=65_536)
+def _readings(raw: bytes) -> int:
+    return len(parse(raw).readings)
 
 
 def arrived(database: Path, forgeries: Sequence[Forgery]) -> bool:
@@ -51,7 +53,9 @@ def arrived(database: Path, forgeries: Sequence[Forgery]) -> bool:
 def stored_statements(database: Path, kid: bytes) -> list[Statement]:
     """Return the statements of one board that the gateway has stored."""
     with closing(open_database(database, read_only=True)) as connection:
-        rows = connection.execute("SELECT raw FROM statements WHERE kid = ? ORDER BY seq", (kid,))
+        rows = connection.execute(
+            "SELECT raw FROM statements JOIN boards ON number = board WHERE kid = ? ORDER BY seq", (kid,)
+        )
         return [parse(raw) for (raw,) in rows]
 
 
@@ -61,9 +65,10 @@ def stored(database: Path) -> Stored:
         connection.execute("BEGIN")
         statements = [parse(raw) for (raw,) in connection.execute("SELECT raw FROM statements ORDER BY leaf_index")]
         readings: dict[bytes, list[Value]] = {}
-        rows = connection.execute("SELECT kid, name, mantissa, exponent FROM readings ORDER BY leaf_index, position")
-        for kid, name, mantissa, exponent in rows:
-            readings.setdefault(kid, []).append(Value(name, mantissa, exponent))
+        for statement in statements:
+            readings.setdefault(statement.kid, []).extend(
+                Value(reading.name, reading.mantissa, reading.exponent) for reading in statement.readings
+            )
         refused: dict[str, set[bytes]] = {}
         for reason, raw in connection.execute("SELECT reason, raw FROM rejected"):
             refused.setdefault(reason, set()).add(raw)
@@ -79,14 +84,20 @@ def stored(database: Path) -> Stored:
 
 
 def stored_times(database: Path, kid: bytes) -> list[Timed]:
-    """Return one board's rows of readings in the log's order, with the times that are the board's own."""
+    """Return one board's readings in the log's order, with the times that are the board's own."""
+    times: list[Timed] = []
     with closing(open_database(database, read_only=True)) as connection:
         rows = connection.execute(
-            "SELECT name, mantissa, exponent, iif(time_source = 'board', time_s, NULL)"
-            " FROM readings WHERE kid = ? ORDER BY leaf_index, position",
+            "SELECT raw, arrival_ms FROM statements JOIN boards ON number = board WHERE kid = ? ORDER BY leaf_index",
             (kid,),
         )
-        return [Timed(Value(name, mantissa, exponent), time) for name, mantissa, exponent, time in rows]
+        for raw, arrival_ms in rows:
+            statement = parse(raw)
+            for reading in statement.readings:
+                time_s, source = reading_time(statement.base_time, reading.t, arrival_ms)
+                value = Value(reading.name, reading.mantissa, reading.exponent)
+                times.append(Timed(value, time_s if source == "board" else None))
+    return times
 
 
 def journaled(segments: Iterable[bytes]) -> list[Statement]:

@@ -42,6 +42,17 @@ class Child:
                 self._command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
             )
 
+    @property
+    def pid(self) -> int:
+        """Its process id.
+
+        Raises:
+            OperatorError: it was not started.
+        """
+        if self._process is None:
+            raise OperatorError(f"the {self._name} does not run")
+        return self._process.pid
+
     def check(self) -> None:
         """Make sure that it still runs.
 

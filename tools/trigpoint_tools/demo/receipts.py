@@ -35,7 +35,7 @@ def fetch_and_verify(config: Config, kid: bytes, file: Path, trust: Path, rpc: s
     Returns:
         What does not hold; nothing if all does.
     """
-    file.write_bytes(issue(config, kid.hex()))
+    file.write_bytes(issue(config, kid.hex()).data)
     found = examine(file, trust, rpc)
     return [f"{check.name}: {check.detail}" for check in found.checks if check.status != "ok"]
 

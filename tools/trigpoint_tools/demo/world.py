@@ -14,7 +14,7 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric import ec
 from eth_account.signers.local import LocalAccount
 from trigpoint.chain.deploy import Deployment, deploy
-from trigpoint.chain.keys import load_account
+from trigpoint.chain.keys import load_signer
 from trigpoint.chain.registration import Registered, register_batch
 from trigpoint.clock import WorldClock
 from trigpoint.commands.board import board_config, kid_of, sign_permit
@@ -148,7 +148,7 @@ class World:
                 world=(self.clock.origin, self.clock.real_origin, self.clock.speed),
             ),
         )
-        self.chain.rpc("anvil_setBalance", load_account(self.config.chain.key_file).address, hex(10**20))
+        self.chain.rpc("anvil_setBalance", load_signer(self.config.chain).address, hex(10**20))
         self.broker = processes.broker(self.broker_port, self._logs / "broker.log")
         self._stack.callback(self.broker.stop)
         self.start_broker()

@@ -141,7 +141,7 @@ class Line:
     def _on_message(self, _client: paho.Client, _user: Any, received: paho.MQTTMessage) -> None:
         found = _TOPIC.fullmatch(received.topic)
         if found and not self._messages.full():
-            self._messages.put_nowait(Message(bytes.fromhex(found[1]), found[2], received.payload))
+            self._messages.put_nowait(Message(bytes.fromhex(found[1]), found[2], bytes(received.payload)))
 
 
 def next_counter(health: Health) -> int:

@@ -7,11 +7,11 @@ from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, field
 
-from eth_account.signers.local import LocalAccount
 from trigpoint.chain.abi import DEVICE_REGISTRY
 from trigpoint.chain.client import connect
 from trigpoint.chain.node import Node
 from trigpoint.chain.registration import Registered, register
+from trigpoint.chain.signing import Signer
 from trigpoint.config import Config
 from trigpoint.errors import OperatorError
 from trigpoint.store import queries
@@ -40,7 +40,7 @@ class GatewayWorld:
 
     config: Config
     registry: bytes
-    account: LocalAccount
+    account: Signer
     owner: bytes
     metadata_hash: bytes
     done: Registered | None = None
@@ -69,7 +69,7 @@ class GatewayWorld:
 
     def register(self, permit: Permit) -> None:
         """Submit a permit and wait for its block; see `trigpoint.chain.registration.register`."""
-        self.done = register(self._web3, self.account, self.registry, permit)
+        self.done = register(self._web3, self.account, self.registry, permit, chain_id=self.config.chain.chain_id)
 
     def stored(self, kid: bytes) -> int:
         """Return how many of the board's statements the gateway has stored, 0 while it has never run."""

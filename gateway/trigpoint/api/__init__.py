@@ -1,0 +1,1 @@
+"""The HTTP API: what a gateway has stored, for reading (docs/operating.md, "HTTP API")."""

@@ -1,0 +1,1 @@
+"""Tells Home Assistant of each verified sensor by MQTT discovery."""
