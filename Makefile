@@ -11,20 +11,22 @@ WORKERS ?= 4
 
 PYTHON_READY := .venv/.ready
 NODE_READY := contracts/node_modules/.ready
+PAGE := gateway/trigpoint/web
+PAGE_READY := $(PAGE)/vendor/NOTICE.txt
 
 .PHONY: help setup demo test soak check format bench mpremote-suite contracts deb clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
 
-setup: $(PYTHON_READY) $(NODE_READY) ## install everything the other targets need into .venv and contracts/node_modules
+setup: $(PYTHON_READY) $(NODE_READY) $(PAGE_READY) ## install everything the other targets need: .venv, contracts/node_modules, the page's libraries
 
 $(PYTHON_READY): pyproject.toml uv.lock
 	@command -v $(PYTHON) >/dev/null \
 	  || { echo "error: there is no $(PYTHON) here; install Python 3.11 or newer, or name yours: make PYTHON=python3.12 ..."; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 	  || { echo "error: Trigpoint needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) -V 2>&1). Try: make PYTHON=python3.12 ..."; exit 1; }
-	@echo "[setup 1/2] Python packages into .venv (about 10 s, once)"
+	@echo "[setup 1/3] Python packages into .venv (about 10 s, once)"
 	@$(BIN)/python -c 'import pip' 2>/dev/null || $(PYTHON) -m venv --clear .venv \
 	  || { echo "error: $(PYTHON) cannot make .venv; install its venv module (Debian: apt install python3-venv), then run this again"; exit 1; }
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check 'uv==0.13.9'
@@ -32,9 +34,16 @@ $(PYTHON_READY): pyproject.toml uv.lock
 	@touch $@
 
 $(NODE_READY): contracts/package.json contracts/package-lock.json $(PYTHON_READY)
-	@echo "[setup 2/2] contract tools into contracts/node_modules (about 10 s, once)"
+	@echo "[setup 2/3] contract tools into contracts/node_modules (about 10 s, once)"
 	@cd contracts && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error >/dev/null
 	@touch $@
+
+# Only what is served stays.
+$(PAGE_READY): $(PAGE)/package.json $(PAGE)/package-lock.json $(PAGE)/files.py $(PYTHON_READY)
+	@echo "[setup 3/3] the board page's libraries into $(PAGE)/vendor (about 5 s, once)"
+	@cd $(PAGE) && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error >/dev/null
+	@$(BIN)/python -m trigpoint_tools.pagevendor
+	@rm -rf $(PAGE)/node_modules
 
 demo: setup ## run the whole system on real weather, attack it, and prove what came out (under two minutes)
 	@$(BIN)/trigpoint demo --directory build/demo

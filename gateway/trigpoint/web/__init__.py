@@ -1,0 +1,1 @@
+"""The page that sets a board up from a browser (docs/browser.md)."""
