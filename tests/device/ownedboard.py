@@ -12,8 +12,7 @@ import paho.mqtt.client as paho
 from cryptography.hazmat.primitives.asymmetric import ec
 from paho.mqtt.enums import CallbackAPIVersion
 from test_app import World
-from trigpoint_tools import owner
-from trigpoint_tools.emulator import flash
+from trigpoint_tools import boardfiles, owner
 from trigpoint_tools.owner import Shelf
 
 OWNER = ec.derive_private_key(99, ec.SECP256R1())
@@ -120,7 +119,7 @@ def application(**changes: bytes) -> dict[str, bytes]:
     """
     files = {
         path.removeprefix("/a/"): content
-        for path, content in flash.device_files(flash.device_directory(), compiled=True).items()
+        for path, content in boardfiles.device_files(boardfiles.device_directory(), compiled=True).items()
         if path.startswith("/a/")
     }
     for name, content in changes.items():

@@ -10,7 +10,7 @@ from boardrunner import DEVICE
 from brokers import RunningBroker, embedded_broker  # noqa: F401
 from emulated import Make, make
 from test_app import World
-from trigpoint_tools.emulator import flash
+from trigpoint_tools import boardfiles
 from trigpoint_tools.emulator.board import EmulatedBoard
 
 __all__ = ["make"]
@@ -122,7 +122,7 @@ def test_a_board_without_any_application_reaches_its_prompt(make: Make) -> None:
 
 
 def test_what_lands_where() -> None:
-    names = set(flash.device_files(DEVICE))
+    names = set(boardfiles.device_files(DEVICE))
     assert {"/boot.py", "/main.py", "/slots.py", "/a/trig/start.py", "/a/trig/enroll.py"} <= names
     assert not [name for name in names if name.startswith("/trig/")]
     assert json.dumps(sorted(name for name in names if name.count("/") == 1)) == '["/boot.py", "/main.py", "/slots.py"]'

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from emulated import CONFIG, ORIGIN, WEATHER, Make, make
 from trigpoint.clock import WorldClock
+from trigpoint_tools import boardfiles
 from trigpoint_tools.emulator import flash
 from trigpoint_tools.emulator.board import EmulatedBoard
 from trigpoint_tools.emulator.errors import BoardError, EmulatorError
@@ -273,7 +274,7 @@ def test_the_hardwares_modules_cost_the_application_no_heap(tmp_path: Path) -> N
     code = (
         "import gc, trig.start, trig.p256, trig.app, trig.i2c, trig.sensors.bme280; gc.collect(); print(gc.mem_free())"
     )
-    for name, content in flash.device_files(flash.device_directory(), compiled=True).items():
+    for name, content in boardfiles.device_files(boardfiles.device_directory(), compiled=True).items():
         file = tmp_path / "plain" / name.removeprefix("/a").removeprefix("/")
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(content)

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from trigpoint.clock import WorldClock
+from trigpoint_tools import boardfiles
 from trigpoint_tools.emulator import flash
 from trigpoint_tools.emulator.errors import EmulatorError, HardwareError
 from trigpoint_tools.emulator.facts import Facts, Wiring, access_point_of, heap_bytes, wiring_of
@@ -137,7 +138,7 @@ def test_flash_image_files(tmp_path: Path) -> None:
     (device / "trig" / "__pycache__" / "a.py").write_bytes(b"no")
     (device / "README.md").write_bytes(b"no")
     image = tmp_path / "flash.img"
-    flash.create_image(image, flash.device_files(device) | {"/config.json": b"{}"})
+    flash.create_image(image, boardfiles.device_files(device) | {"/config.json": b"{}"})
     assert image.stat().st_size == 4096 * 512
     assert flash.list_files(image) == ["/a/trig/a.py", "/boot.py", "/config.json"]
     assert flash.read_file(image, "/a/trig/a.py") == b"x = 1\n" * 2000

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
 
-from trigpoint_tools.emulator.flash import device_directory
+from trigpoint_tools.boardfiles import device_directory
 from trigpoint_tools.emulator.interpreter import find_micropython
 
 FLASH = '''

@@ -11,7 +11,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from trigpoint_tools.emulator import flash
+from trigpoint_tools import boardfiles
 from trigpoint_tools.emulator.interpreter import find_micropython
 
 HEAP = "400k"
@@ -54,7 +54,7 @@ def costs() -> dict[str, int]:
     """
     names = [name for group in GROUPS.values() for name in group]
     with tempfile.TemporaryDirectory(prefix="trigpoint-heap-") as folder:
-        for name, content in flash.device_files(flash.device_directory(), compiled=True).items():
+        for name, content in boardfiles.device_files(boardfiles.device_directory(), compiled=True).items():
             file = Path(folder, name.removeprefix("/a").removeprefix("/"))
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_bytes(content)

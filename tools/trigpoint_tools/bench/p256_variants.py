@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from rich.console import Console
 from rich.table import Table
 
-from trigpoint_tools.emulator.flash import device_directory
+from trigpoint_tools.boardfiles import device_directory
 from trigpoint_tools.emulator.interpreter import find_micropython
 
 ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551

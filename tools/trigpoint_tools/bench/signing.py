@@ -19,7 +19,7 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
-from trigpoint_tools.emulator.flash import device_directory
+from trigpoint_tools.boardfiles import device_directory
 from trigpoint_tools.emulator.interpreter import find_micropython
 
 ROUNDS = 15

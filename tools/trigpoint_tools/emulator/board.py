@@ -15,6 +15,7 @@ from typing import IO, Any
 
 from trigpoint.clock import WorldClock
 
+from trigpoint_tools import boardfiles
 from trigpoint_tools.emulator import flash
 from trigpoint_tools.emulator.bootloader.chips import CHIPS
 from trigpoint_tools.emulator.console import Console
@@ -183,7 +184,7 @@ class EmulatedBoard:
             secure_element=secure_element_of(config),
         )
         directory.mkdir(parents=True, exist_ok=True)
-        files = flash.device_files(device or flash.device_directory(), compiled=True)
+        files = boardfiles.device_files(device or boardfiles.device_directory(), compiled=True)
         flash.create_image(directory / _IMAGE, files | {"/config.json": json.dumps(config).encode()})
         facts.save(directory / _FACTS)
         return cls(directory, facts, clock, weather, host or shared_host())

