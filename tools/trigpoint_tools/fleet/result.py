@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +23,7 @@ class Latency:
     Attributes:
         count: how many values.
         p50, p90, p99, most: percentiles and the highest; 0 if there are none.
+        bins: (from, to, how many) for each tenth of a decade that has any, rising; 0.1 stands for all below it.
     """
 
     count: int
@@ -28,6 +31,7 @@ class Latency:
     p90: float
     p99: float
     most: float
+    bins: tuple[tuple[float, float, int], ...] = ()
 
     @classmethod
     def of(cls, values: Sequence[float]) -> Latency:
@@ -39,7 +43,9 @@ class Latency:
         def rank(percent: int) -> float:
             return ordered[max(0, -(-len(ordered) * percent // 100) - 1)]
 
-        return cls(len(ordered), rank(50), rank(90), rank(99), ordered[-1])
+        tenths = Counter(math.floor(10 * math.log10(max(value, 0.1)) + 1e-9) for value in ordered)
+        bins = tuple((10 ** (tenth / 10), 10 ** ((tenth + 1) / 10), tenths[tenth]) for tenth in sorted(tenths))
+        return cls(len(ordered), rank(50), rank(90), rank(99), ordered[-1], bins)
 
 
 @dataclass(frozen=True)
@@ -123,6 +129,21 @@ class Point:
 
 
 @dataclass(frozen=True)
+class Head:
+    """One head of the log on the chain.
+
+    Attributes:
+        world_s: the world's seconds since RUN began, when the chain had it.
+        size: leaves under it.
+        gas: what it took.
+    """
+
+    world_s: float
+    size: int
+    gas: int
+
+
+@dataclass(frozen=True)
 class GasUsed:
     """Gas.
 
@@ -187,6 +208,7 @@ class Result:
         faults: each event of the schedule, and its effect.
         points: some hundreds of moments, in order of time.
         wrong: what is wrong, one line each; nothing if all is well.
+        heads: each head on the chain, in order of time.
     """
 
     scenario: str
@@ -227,6 +249,7 @@ class Result:
     faults: tuple[FaultResult, ...]
     points: tuple[Point, ...]
     wrong: tuple[str, ...]
+    heads: tuple[Head, ...] = ()
 
     @property
     def ok(self) -> bool:

@@ -137,7 +137,7 @@ def _numbers(value: object) -> object:
 
 
 def _one_or_more(value: object) -> object:
-    return tuple(value) if isinstance(value, list) else (value,)
+    return tuple(value) if isinstance(value, list | tuple) else (value,)
 
 
 def _moments(value: object) -> object:
@@ -342,6 +342,33 @@ class Scenario:
                 return group
             board -= group.count
         raise IndexError(f"there is no board {board}")
+
+    def name_of(self, board: int) -> str:
+        """Return what people call a board: its group and its number in it, from 1, such as `roof-3`."""
+        group = self.group_of(board)
+        before = sum(other.count for other in self.boards[: self.boards.index(group)])
+        return f"{group.name}-{board - before + 1}"
+
+    def scaled(self, count: int) -> Scenario:
+        """Return the same scenario with that many boards in all: each group keeps its share, and one board at least.
+
+        Raises:
+            ScenarioError: fewer boards than groups, or too many.
+        """
+        if not len(self.boards) <= count <= MAX_BOARDS:
+            raise ScenarioError(
+                f"{self.name} has {len(self.boards)} groups: want {len(self.boards)} to {MAX_BOARDS} boards"
+            )
+        shares = [count * group.count / self.count for group in self.boards]
+        counts = [max(1, int(share)) for share in shares]
+        while (missing := count - sum(counts)) != 0:
+            step = 1 if missing > 0 else -1
+            able = [place for place in range(len(counts)) if counts[place] + step >= 1]
+            counts[max(able, key=lambda place: step * (shares[place] - counts[place]))] += step
+        fields = _ADAPTER.dump_python(self, by_alias=True)
+        for group, number in zip(fields["boards"], counts, strict=True):
+            group["count"] = number
+        return _ADAPTER.validate_python(fields)
 
 
 _ADAPTER = TypeAdapter(Scenario)
