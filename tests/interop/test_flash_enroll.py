@@ -114,10 +114,11 @@ def test_a_blank_board_to_its_first_verified_statement(
         with Session(port) as session:
             again = install.install(session, install.application())
             assert (again.write, again.remove) == ((), ())
-            result = enrol.enrol(session, told, world, steps.append, wait_s=60)
+            result = enrol.enrol(session, lambda kid: told, world, steps.append, wait_s=60)
         assert steps == [
             enrol.Step.CONFIGURE,
             enrol.Step.KEY,
+            enrol.Step.ADMIT,
             enrol.Step.CHECK,
             enrol.Step.REGISTER,
             enrol.Step.START,
@@ -127,7 +128,7 @@ def test_a_blank_board_to_its_first_verified_statement(
         assert world.registered(result.kid)
         with Session(port) as session:
             steps.clear()
-            second = enrol.enrol(session, told, world, steps.append, wait_s=60)
+            second = enrol.enrol(session, lambda kid: told, world, steps.append, wait_s=60)
         assert (second.kid, second.permit) == (result.kid, None)
         assert steps == [enrol.Step.KEY, enrol.Step.DONE]
     finally:

@@ -27,16 +27,18 @@ WIFI = [("home", "correct horse")]
 
 def test_every_state_has_its_step() -> None:
     yes_or_no = (False, True)
-    for configured, key, checked, registered, stored in itertools.product(
-        yes_or_no, (None, KEY), yes_or_no, yes_or_no, (0, 5)
+    for configured, key, admitted, checked, registered, stored in itertools.product(
+        yes_or_no, (None, KEY), yes_or_no, yes_or_no, yes_or_no, (0, 5)
     ):
-        step = next_step(Seen(configured, key, checked, registered, stored))
+        step = next_step(Seen(configured, key, admitted, checked, registered, stored))
         if not configured:
             assert step is Step.CONFIGURE  # it says where the key is to be made
         elif key is None:
             assert step is Step.KEY
         elif registered and stored:
             assert step is Step.DONE
+        elif not admitted:
+            assert step is Step.ADMIT
         elif not checked:
             assert step is Step.CHECK  # before it costs gas
         else:
@@ -50,6 +52,8 @@ class FakeSession:
     files: dict[str, str] = field(default_factory=dict)
     restarts: int = 0
     port: str = "/dev/ttyUSB0"
+    identity: str | None = KEY.kid.hex()
+    printed: list[str] = field(default_factory=list)
     sensors: list[dict[str, Any]] = field(default_factory=lambda: [{"part": "bme280", "readings": [], "error": ""}])
     way: dict[str, Any] = field(default_factory=lambda: {"wifi": "home", "wifi_error": "", "broker_error": ""})
 
@@ -57,6 +61,8 @@ class FakeSession:
         return self.files
 
     def ask(self, code: str, timeout: float = 0) -> Any:
+        if "NvsKeys" in code:
+            return self.identity
         if "open_sensors" in code:
             return self.sensors
         if "getaddrinfo" in code:
@@ -66,11 +72,15 @@ class FakeSession:
     def restart(self) -> None:
         self.restarts += 1
 
+    def overheard(self) -> str:
+        return self.printed.pop(0) if self.printed else ""
+
 
 @dataclass
 class FakeWorld:
     known: bool
     statements: list[int]
+    refusals: list[str] = field(default_factory=list)
 
     def terms(self) -> Terms:
         return TERMS
@@ -80,6 +90,10 @@ class FakeWorld:
 
     def register(self, permit: Permit) -> None:
         raise AssertionError("it is registered")
+
+    def refusal(self, kid: bytes) -> str:
+        assert kid == KEY.kid
+        return self.refusals.pop(0) if self.refusals else ""
 
     def stored(self, kid: bytes) -> int:
         return self.statements.pop(0) if len(self.statements) > 1 else self.statements[0]
@@ -96,7 +110,7 @@ def run(world: FakeWorld, wait_s: float) -> tuple[FakeSession, enrol.Result, lis
     clock = itertools.count()
     result = enrol.enrol(
         session,  # type: ignore[arg-type]
-        told,
+        lambda kid: told,
         world,
         steps.append,
         wait_s=wait_s,
@@ -108,7 +122,7 @@ def run(world: FakeWorld, wait_s: float) -> tuple[FakeSession, enrol.Result, lis
 
 def test_a_run_that_was_cut_short_goes_on_where_it_was() -> None:
     session, result, steps = run(FakeWorld(True, [0, 0, 0, 2]), 100)
-    assert steps == [Step.KEY, Step.CHECK, Step.START, Step.DONE]
+    assert steps == [Step.KEY, Step.ADMIT, Step.CHECK, Step.START, Step.DONE]
     assert (result.kid, result.stored, session.restarts) == (KEY.kid, 2, 1)
 
 

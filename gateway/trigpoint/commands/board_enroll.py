@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,11 +13,13 @@ import typer
 from trigpoint.commands import boardoptions as options
 
 if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.status import Status
+    from trigpoint_tools.serial import enrol
     from trigpoint_tools.serial.batch import Outcome, Row
     from trigpoint_tools.serial.ports import Port
 
     from trigpoint.chain.registration import Registered
-    from trigpoint.wire.permit import Permit
 
 
 def enroll(
@@ -114,6 +117,9 @@ def enroll(
         done = enroll_port(port, answers, options.Secrets(), submit=not print_permit, quiet=as_json or print_permit)
     if print_permit:
         typer.echo(json.dumps(done["permit"]))
+        typer.echo(
+            "Next, for whoever pays: trigpoint chain register FILE, with this in FILE; then enrol it again.", err=True
+        )
     elif as_json:
         typer.echo(json.dumps(done, indent=2))
     else:
@@ -121,9 +127,23 @@ def enroll(
 
 
 def enroll_port(
-    port: Port, answers: options.Answers, secrets: options.Secrets, *, submit: bool = True, quiet: bool = False
+    port: Port,
+    answers: options.Answers,
+    secrets: options.Secrets,
+    *,
+    submit: bool = True,
+    quiet: bool = False,
+    patient: bool = True,
 ) -> dict[str, Any]:
     """Enrol the board at a serial port and return what --json prints of it.
+
+    Args:
+        port: where it is.
+        answers: what the command was told.
+        secrets: gives the passwords.
+        submit: whether to register it, or only to have it sign its permit.
+        quiet: whether to say nothing on the way.
+        patient: whether to wait for a broker that has to be told of the board's password.
 
     Raises:
         OperatorError: a step failed; the same call goes on from there.
@@ -132,34 +152,86 @@ def enroll_port(
     from trigpoint_tools.serial import enrol, ports
     from trigpoint_tools.serial.session import Session
 
+    from trigpoint.chain import permitfile
     from trigpoint.commands.gateway import load_config
 
     config = load_config(answers.gateway)
-    world = options.world_for(answers, config)
     ports.check(port)
-    console = Console(stderr=True, quiet=quiet)
-    with console.status(f"{port.device}: asks the board who it is") as status, Session(port.device) as session:
+    console = Console(stderr=True, quiet=quiet, highlight=False)
+    if answers.owner_key and options.make_owner_key(answers.owner_key):
+        console.print(f"Made the owner key {answers.owner_key}: keep a copy, the board will obey no other.")
+    with console.status(f"{port.device}  asks the board who it is") as status, Session(port.device) as session:
         chip = chip_of(session)
         status.stop()
-        told = options.settings_for(answers, config, chip, secrets)
+        told = options.told_by(answers, config, chip, secrets)
         status.start()
-
-        def report(step: enrol.Step) -> None:
-            status.update(f"{port.device}: {step.value}")
-            if step is not enrol.Step.DONE:
-                console.print(f"  {port.device}  {step.value}", style="dim")
-
-        result = enrol.enrol(session, told, world, report, submit=submit, wait_s=answers.wait)
+        world = options.world_for(answers, config, told, submit=submit)
+        steps = Steps(console, status, port.device, options.broker_folder(answers.gateway, config))
+        result = enrol.enrol(
+            session,
+            told,
+            world,
+            steps.report,
+            submit=submit,
+            wait_s=answers.wait,
+            admit_s=answers.wait if patient else 0,
+            notice=steps.notice,
+        )
+        steps.end()
+    owner = world.owner_of(result.kid) if submit else world.owner
     done: dict[str, Any] = {
         "board": result.kid.hex(),
-        "owner": "0x" + world.owner.hex(),
+        "owner": "0x" + (owner or world.owner).hex(),
         "statements": result.stored,
         **_transaction(world.done),
     }
     if not submit and result.permit:
-        done["permit"] = permit_json(result.permit, config.chain.chain_id, world.registry)
+        done["permit"] = permitfile.plain(result.permit, config.chain.chain_id, world.registry)
     make_label(answers, result.kid, config.chain.chain_id, world.registry)
     return done
+
+
+class Steps:
+    """Shows on a terminal what an enrolment is doing: a line with its time for each step that is done.
+
+    Args:
+        console: where to.
+        status: its spinner.
+        device: the board's port.
+        folder: the broker's set-up, if there is one here.
+    """
+
+    def __init__(self, console: Console, status: Status, device: str, folder: Path | None) -> None:
+        self._console = console
+        self._status = status
+        self._device = device
+        self._folder = folder
+        self._step: enrol.Step | None = None
+        self._began = time.monotonic()
+
+    def report(self, step: enrol.Step) -> None:
+        """A step begins, so the one before it is done."""
+        self.end()
+        self._step, self._began = step, time.monotonic()
+        self._status.update(f"{self._device}  {step.value}")
+
+    def end(self) -> None:
+        """The step under way is done."""
+        if self._step is not None and self._step is not self._step.DONE:
+            seconds = time.monotonic() - self._began
+            self._console.print(
+                f"[green]✓[/] {self._device}  {self._step.value:<44} [dim]{seconds:5.1f} s[/]", soft_wrap=True
+            )
+        self._step = None
+
+    def notice(self, why: str) -> None:
+        """The broker does not take the board yet: say what to do in another terminal."""
+        self._console.print(f"[yellow]•[/] The broker does not take the board yet ({why}).", soft_wrap=True)
+        if self._folder is not None:
+            self._console.print("  Its password is made. On the broker's machine, in another terminal:")
+            for line in options.install_passwords(self._folder):
+                self._console.print(f"    {line}", style="bold", soft_wrap=True)
+            self._console.print("  This goes on as soon as the broker knows it.")
 
 
 def _transaction(done: Registered | None) -> dict[str, Any]:
@@ -183,29 +255,13 @@ def show_enrolled(done: dict[str, Any]) -> None:
     if done.get("transaction"):
         typer.echo(f"in block {done['block']} for {done['gas_used']:,} gas; its owner is {done['owner']}.")
     else:
-        typer.echo(f"It was registered already; its owner was asked to be {done['owner']}.")
-    if done.get("statements"):
+        typer.echo(f"It was registered already; its owner is {done['owner']}.")
+    if done.get("statements") == 1:
         typer.echo("Its first statement has come: the gateway has verified and stored it.")
+    elif done.get("statements"):
+        typer.echo(f"The gateway has verified and stored {done['statements']:,} of its statements.")
     if done.get("next"):
         typer.echo(f"Next: {done['next']}")
-
-
-def permit_json(permit: Permit, chain_id: int, registry: bytes) -> dict[str, str | int]:
-    """Return a permit as `--print-permit` prints it."""
-    from trigpoint.wire.keys import PublicKey
-
-    return {
-        "chain_id": chain_id,
-        "registry": "0x" + registry.hex(),
-        "kid": PublicKey(permit.x, permit.y).kid.hex(),
-        "owner": "0x" + permit.owner.hex(),
-        "x": permit.x.hex(),
-        "y": permit.y.hex(),
-        "metadata_hash": permit.metadata_hash.hex(),
-        "deadline": permit.deadline,
-        "r": permit.r.hex(),
-        "s": permit.s.hex(),
-    }
 
 
 def make_label(answers: options.Answers, kid: bytes, chain_id: int, registry: bytes) -> None:
@@ -223,12 +279,13 @@ def make_label(answers: options.Answers, kid: bytes, chain_id: int, registry: by
 
 def _enroll_emulated(directory: Path, answers: options.Answers, station: str, *, submit: bool) -> dict[str, Any]:
     from trigpoint.broker.folder import FOLDER
+    from trigpoint.chain import permitfile
     from trigpoint.commands.board import explained, open_board, sign_permit
     from trigpoint.commands.gateway import load_config
     from trigpoint.wire.keys import PublicKey
 
     config = load_config(answers.gateway)
-    world = options.world_for(answers, config)
+    world = options.world_for(answers, config, submit=submit)
     terms = world.terms()
     with explained():
         permit = sign_permit(
@@ -245,7 +302,7 @@ def _enroll_emulated(directory: Path, answers: options.Answers, station: str, *,
         world.register(permit)
         done |= _transaction(world.done)
     else:
-        done["permit"] = permit_json(permit, terms.chain_id, terms.registry)
+        done["permit"] = permitfile.plain(permit, terms.chain_id, terms.registry)
     make_label(answers, kid, terms.chain_id, terms.registry)
     next_words = ["trigpoint", "board", "emulate", str(directory), "--gateway", str(answers.gateway)]
     next_words += ["--station", station]
@@ -290,7 +347,7 @@ def _one_of_list(row: Row, answers: options.Answers, secrets: options.Secrets, *
 
     try:
         port = ports.choose(row.port, ports.find()) if row.port else _port_with(row.mac)
-        done = enroll_port(port, answers.for_row(row), secrets, quiet=quiet)
+        done = enroll_port(port, answers.for_row(row), secrets, quiet=quiet, patient=False)
     except OperatorError as error:
         return batch.Outcome(row.name, "failed", error=" ".join(str(error).split()))
     return batch.Outcome(row.name, "enrolled", done["board"], done["owner"], done["transaction"] or "")

@@ -61,21 +61,32 @@ def decimal(mantissa: int, exponent: int) -> str:
 
 
 def _newest(config: Config, kid: bytes) -> list[dict[str, Any]]:
+    """Return the newest reading of each quantity in a board's newest statement."""
     from trigpoint.errors import OperatorError
+    from trigpoint.store import lookup, queries
     from trigpoint.store.database import open_database
+    from trigpoint.wire.statement import parse, reading_time
 
     try:
         with closing(open_database(config.database, read_only=True)) as connection:
-            # Readings of one statement are in the order of time: the last of each name is the newest.
-            rows = connection.execute(
-                "SELECT name, unit, mantissa, exponent, time_s FROM readings WHERE leaf_index ="
-                " (SELECT max(leaf_index) FROM statements WHERE kid = ?) ORDER BY position",
-                (kid,),
-            ).fetchall()
+            connection.execute("BEGIN")
+            number = lookup.number(connection, kid)
+            found = queries.standings(connection, number - 1, 1) if number is not None else []
+            newest = found[0].newest if found else None
+            stored = lookup.at(connection, newest.leaf_index) if newest else None
     except sqlite3.Error as error:
         raise OperatorError(f"cannot read {config.database}: {error}; is it this version's?") from error
-    newest = {row[0]: row for row in rows}
+    if stored is None:
+        return []
+    statement = parse(stored.raw)
+    # They are in the order in which they were taken: the last of each name is the newest.
+    readings = {reading.name: reading for reading in statement.readings}
     return [
-        {"name": name, "unit": unit, "value": decimal(mantissa, exponent), "time": time}
-        for name, unit, mantissa, exponent, time in newest.values()
+        {
+            "name": reading.name,
+            "unit": reading.unit,
+            "value": decimal(reading.mantissa, reading.exponent),
+            "time": reading_time(statement.base_time, reading.t, stored.arrival_ms)[0],
+        }
+        for reading in readings.values()
     ]

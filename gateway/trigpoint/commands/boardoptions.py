@@ -9,8 +9,10 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import shlex
 import stat
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -47,7 +49,8 @@ BrokerPasswordFile = Annotated[
     typer.Option(
         "--broker-password-file",
         metavar="FILE",
-        help=f"The board's password at the broker, mode 0600; or {BROKER_PASSWORD} in the environment; default: none.",
+        help=f"The board's password at the broker, mode 0600; or {BROKER_PASSWORD} in the environment; default: one is "
+        "made for it, if `gateway init` has set up the broker.",
     ),
 ]
 Broker = Annotated[
@@ -68,7 +71,11 @@ SampleEvery = Annotated[
 Ntp = Annotated[str | None, typer.Option("--ntp", metavar="HOST", help="A time server; wanted with a broker over TLS.")]
 OwnerKey = Annotated[
     Path | None,
-    typer.Option("--owner-key", metavar="FILE", help="Whose commands and updates it takes; default: nobody's."),
+    typer.Option(
+        "--owner-key",
+        metavar="FILE",
+        help="Whose commands and updates it takes: this key's, made if it is not there; default: nobody's.",
+    ),
 ]
 Owner = Annotated[
     str | None, typer.Option("--owner", metavar="ADDRESS", help="Who will own the board's token; default: who pays.")
@@ -166,8 +173,10 @@ class Secrets:
         return os.environ.get(BROKER_PASSWORD, "")
 
 
-def settings_for(answers: Answers, config: Config, chip: str, secrets: Secrets) -> Settings:
-    """Return what a board is told.
+def told_by(answers: Answers, config: Config, chip: str, secrets: Secrets) -> Callable[[bytes | None], Settings]:
+    """Return what a board is told, by its id; None stands for a board that has no id yet.
+
+    Where `gateway init` has set a broker up, each board has a password of its own there; it is made when it is wanted.
 
     Raises:
         OperatorError: an answer is wrong or missing.
@@ -176,39 +185,121 @@ def settings_for(answers: Answers, config: Config, chip: str, secrets: Secrets) 
     from trigpoint_tools.serial import settings
 
     from trigpoint.commands.gateway import link_key_hex
-    from trigpoint.commands.questions import split_host_port
-    from trigpoint.keyfiles import load_owner_key
+    from trigpoint.keyfiles import load_owner_key, load_password
 
     broker = config.broker
-    host, port = split_host_port(answers.broker) if answers.broker else (broker.host, broker.port)
-    return settings.build(
-        settings.read_base(answers.config) if answers.config else {},
-        settings.Gateway(
-            host, port, broker.tls, settings.authority_of(broker.ca) if broker.tls else None, link_key_hex(config)
-        ),
-        chip=chip,
-        wifi=[(answers.wifi, secrets.wifi(answers))] if answers.wifi else (),
-        sensors=answers.sensors,
-        broker_password=secrets.broker(answers),
-        owner_key=owner_key_hex(load_owner_key(answers.owner_key)) if answers.owner_key else "",
-        sample_s=answers.sample_every,
-        ntp=answers.ntp or "",
+    host, port = broker_of(answers, config)
+    given = secrets.broker(answers)
+    folder = None if given else broker_folder(answers.gateway, config)
+    base = settings.read_base(answers.config) if answers.config else {}
+    gateway = settings.Gateway(
+        host, port, broker.tls, settings.authority_of(broker.ca) if broker.tls else None, link_key_hex(config)
+    )
+    wifi = [(answers.wifi, secrets.wifi(answers))] if answers.wifi else []
+    owner_key = owner_key_hex(load_owner_key(answers.owner_key)) if answers.owner_key else ""
+
+    def told(kid: bytes | None) -> Settings:
+        from trigpoint.broker.folder import add_user
+
+        password = given
+        if folder is not None and kid is not None:
+            password = load_password(add_user(folder, kid.hex()))
+        return settings.build(
+            base,
+            gateway,
+            chip=chip,
+            wifi=wifi,
+            sensors=answers.sensors,
+            broker_password=password,
+            owner_key=owner_key,
+            sample_s=answers.sample_every,
+            ntp=answers.ntp or "",
+        )
+
+    told(None)  # a wrong answer is told before anything is made
+    return told
+
+
+def broker_of(answers: Answers, config: Config) -> tuple[str, int]:
+    """Return host and port of the broker as the board is to reach it."""
+    from trigpoint.commands.questions import split_host_port
+
+    return split_host_port(answers.broker) if answers.broker else (config.broker.host, config.broker.port)
+
+
+def broker_folder(gateway: Path, config: Config) -> Path | None:
+    """Return the set-up of a broker with a password for each board; None if the gateway's directory has none."""
+    from trigpoint.broker.folder import FOLDER
+
+    folder = gateway / FOLDER
+    return folder if config.broker.username is not None and (folder / "acl").exists() else None
+
+
+def install_passwords(folder: Path) -> tuple[str, str]:
+    """Return the commands by which Mosquitto learns of the passwords in `folder`, as its README.md has them."""
+    source = shlex.quote(str(folder / "passwd"))
+    return (
+        f"sudo install -o root -g mosquitto -m 640 {source} /etc/mosquitto/trigpoint/",
+        "sudo systemctl reload mosquitto",
     )
 
 
-def world_for(answers: Answers, config: Config) -> GatewayWorld:
-    """Connect to the chain for one enrolment. Raises OperatorError."""
-    from trigpoint_tools.serial.world import GatewayWorld
+def make_owner_key(path: Path) -> bool:
+    """Make the owner key in `path` unless there is one; return whether it was made.
+
+    Raises:
+        OperatorError: it cannot be written.
+    """
+    from trigpoint.errors import OperatorError
+    from trigpoint.keyfiles import create_owner_key
+
+    if path.exists():
+        return False
+    try:
+        create_owner_key(path)
+    except FileExistsError:
+        return False
+    except OSError as error:
+        raise OperatorError(f"cannot make the owner key {path}: {error.strerror}; check the path") from error
+    return True
+
+
+def world_for(
+    answers: Answers, config: Config, told: Callable[[bytes | None], Settings] | None = None, *, submit: bool = True
+) -> GatewayWorld:
+    """Return chain, broker and gateway as one enrolment sees them.
+
+    Args:
+        answers: what the command was told.
+        config: the gateway's.
+        told: what the board is told, from `told_by`; None to leave the broker alone.
+        submit: whether the permit is submitted at once, and not by somebody else one day.
+
+    Raises:
+        OperatorError: no node answers, or the account's key cannot be read.
+    """
+    from trigpoint_tools.serial.login import refusal
+    from trigpoint_tools.serial.world import PERMIT_LIFE_S, PRINTED_LIFE_S, GatewayWorld
 
     from trigpoint.chain.keys import load_account, load_signer
 
     account = load_account(answers.key_file) if answers.key_file else load_signer(config.chain)
+    host, port = broker_of(answers, config)
+
+    def refused(kid: bytes) -> str:
+        if told is None:
+            return ""
+        settings = told(kid)
+        return refusal(host, port, settings.authority, kid, settings.broker_password)
+
     return GatewayWorld(
         config,
         registry_of(config, answers.gateway),
         account,
         address(answers.owner or account.address),
         hash_of(answers.metadata) if answers.metadata else bytes(32),
+        refused,
+        PERMIT_LIFE_S if submit else PRINTED_LIFE_S,
     )
 
 

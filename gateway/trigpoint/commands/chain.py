@@ -1,4 +1,4 @@
-"""`trigpoint chain`: put the contracts on a chain."""
+"""`trigpoint chain`: put the contracts on a chain, and boards into them."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from trigpoint.commands.account import account
+from trigpoint.commands.chain_register import register
 from trigpoint.commands.node import NodeUrl, NodeUrlFile, node_url
 
 if TYPE_CHECKING:
     from trigpoint.chain.signing import Signer
     from trigpoint.config import Chain
 
-chain = typer.Typer(no_args_is_help=True, help="Put the contracts on an EVM chain, once; look after the account.")
+chain = typer.Typer(no_args_is_help=True, help="Contracts on an EVM chain, boards in them, and the account that pays.")
 chain.add_typer(account, name="account")
 
 
@@ -93,6 +94,9 @@ def deploy(
     typer.echo(f'device_registry = "{done.device_registry}"')
     typer.echo(f'transparency_log = "{done.transparency_log}"')
     typer.echo(f"deploy_block = {done.block}")
+
+
+chain.command()(register)
 
 
 def _chain_without_contracts(gateway: Path) -> Chain:

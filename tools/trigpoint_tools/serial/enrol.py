@@ -3,10 +3,11 @@
 What is done is read from the board, the chain and the gateway, never from notes of this machine; so the next step is a
 function of what was seen, and a run that was cut short is finished by the next one:
 
-    CONFIGURE -> KEY -> CHECK -> REGISTER -> START -> DONE
+    CONFIGURE -> KEY -> ADMIT -> CHECK -> REGISTER -> START -> DONE
 
-The configuration comes before the key, for it says whether the key is to be made in a secure element; the check of
-sensors, Wi-Fi and broker before the registration, which costs gas.
+The configuration comes before the key, for it says whether the key is to be made in a secure element; and once more
+after it where the broker has a password for each board, for a board's name is made of its key. Broker, sensors and
+Wi-Fi are tried before the registration, which costs gas.
 """
 
 from __future__ import annotations
@@ -31,6 +32,9 @@ CONFIG = "/config.json"
 _CANDIDATE = "/config.candidate"
 _KEY_S = 60
 _POLL_S = 0.5
+_ADMIT_POLL_S = 2.0
+_CONSOLE = 4096
+_TELLING = ("broker:", "config.json:", "no room", "loader:", "safe mode:", "MemoryError", "OSError")
 
 
 class Step(Enum):
@@ -38,6 +42,7 @@ class Step(Enum):
 
     CONFIGURE = "write the configuration"
     KEY = "make the key"
+    ADMIT = "ask the broker whether it knows the board"
     CHECK = "try sensors, Wi-Fi and broker"
     REGISTER = "register on the chain"
     START = "wait for the first verified statement"
@@ -49,8 +54,9 @@ class Seen:
     """How far a board is.
 
     Attributes:
-        configured: whether it has this configuration.
+        configured: whether it has the configuration that is meant for it.
         key: its public key, None while it is not known.
+        admitted: whether the broker knows it, or is not to be asked.
         checked: whether sensors, Wi-Fi and broker have been tried, or are not to be.
         registered: whether the registry has it, active.
         stored: statements of it that the gateway has verified and stored.
@@ -58,6 +64,7 @@ class Seen:
 
     configured: bool = False
     key: PublicKey | None = None
+    admitted: bool = False
     checked: bool = False
     registered: bool = False
     stored: int = 0
@@ -71,6 +78,8 @@ def next_step(seen: Seen) -> Step:
         return Step.KEY
     if seen.registered and seen.stored:
         return Step.DONE
+    if not seen.admitted:
+        return Step.ADMIT
     if not seen.checked:
         return Step.CHECK
     return Step.START if seen.registered else Step.REGISTER
@@ -99,6 +108,9 @@ class World(Protocol):
     def register(self, permit: Permit) -> None:
         """Submit a permit and wait for its block."""
 
+    def refusal(self, kid: bytes) -> str:
+        """Return in a few words why the broker would not have the board; empty if nothing is known against it."""
+
     def stored(self, kid: bytes) -> int:
         """Return how many of its statements the gateway has stored."""
 
@@ -120,15 +132,20 @@ class Result:
 
 Report = Callable[[Step], None]
 
+Told = Callable[[bytes | None], Settings]
+"""From a board's id, None while it has none, to what it is to be told."""
+
 
 def enrol(
     session: Session,
-    settings: Settings,
+    told: Told,
     world: World,
     report: Report = lambda step: None,
     *,
     submit: bool = True,
     wait_s: float = 900,
+    admit_s: float = 0,
+    notice: Callable[[str], None] = lambda why: None,
     now: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Result:
@@ -136,27 +153,36 @@ def enrol(
 
     Args:
         session: the board; its application is installed and not running.
-        settings: what it is to be told.
-        world: chain and gateway.
+        told: what it is to be told.
+        world: chain, gateway and broker.
         report: called before each step.
         submit: whether to register it; else the permit is signed and returned, and nothing more is done.
         wait_s: how long to wait for the first statement; 0 not at all, for a board that is enrolled far from its
-            Wi-Fi and sensors: then these are not tried either.
+            Wi-Fi and sensors: then these and the broker are not tried either.
+        admit_s: how long to wait for a broker that does not know the board yet.
+        notice: called with the broker's reason before such a wait.
         now, sleep: the clock.
 
     Raises:
         OperatorError: a step failed; it says which and what to do. The same call goes on from there.
     """
-    seen = Seen(configured=is_configured(session, settings), checked=not wait_s or not submit)
+    kid = questions.identity(session)
+    seen = Seen(configured=is_configured(session, told(kid)), admitted=not wait_s, checked=not wait_s)
     permit = None
     while (step := next_step(seen)) not in (Step.START, Step.DONE):
         report(step)
         if step is Step.CONFIGURE:
-            configure(session, settings)
+            configure(session, told(kid))
             seen = replace(seen, configured=True)
         elif step is Step.KEY:
             key = public_key(session)
-            seen = replace(seen, key=key, registered=world.registered(key.kid), stored=world.stored(key.kid))
+            kid = key.kid
+            seen = replace(seen, key=key, registered=world.registered(kid), stored=world.stored(kid))
+            seen = replace(seen, configured=is_configured(session, told(kid)))
+        elif step is Step.ADMIT:
+            assert kid is not None
+            _admit(world, kid, admit_s, notice, now=now, sleep=sleep)
+            seen = replace(seen, admitted=True)
         elif step is Step.CHECK:
             check(session)
             seen = replace(seen, checked=True)
@@ -166,25 +192,74 @@ def enrol(
                 break
             world.register(permit)
             seen = replace(seen, registered=True)
-    assert seen.key is not None
+    assert kid is not None
     if not submit and permit is None:
         permit = sign_permit(session, world.terms())
     session.restart()
-    if not submit:
-        return Result(seen.key.kid, permit, seen.stored)
-    kid, stored = seen.key.kid, seen.stored
-    if step is Step.START and wait_s:
+    stored = seen.stored
+    if submit and step is Step.START and wait_s:
         report(Step.START)
-        deadline = now() + wait_s
-        while not (stored := world.stored(kid)) and now() < deadline:
-            sleep(_POLL_S)
-        if not stored:
-            raise OperatorError(
-                f"board {kid.hex()} is registered and runs, but no statement of it came in {wait_s:.0f} s: "
-                "`trigpoint board status` shows what it says of Wi-Fi and broker; is the gateway running?"
-            )
-    report(Step.DONE)
+        stored = _await(session, world, kid, wait_s, now=now, sleep=sleep)
+    if submit:
+        report(Step.DONE)
     return Result(kid, permit, stored)
+
+
+def _admit(
+    world: World,
+    kid: bytes,
+    admit_s: float,
+    notice: Callable[[str], None],
+    *,
+    now: Callable[[], float],
+    sleep: Callable[[float], None],
+) -> None:
+    deadline = now() + admit_s
+    noticed = False
+    while why := world.refusal(kid):
+        if now() >= deadline:
+            raise OperatorError(
+                f"the broker does not take board {kid.hex()} ({why}): tell it the board's password, then run this again"
+            )
+        if not noticed:
+            notice(why)
+            noticed = True
+        sleep(_ADMIT_POLL_S)
+
+
+def _await(
+    session: Session,
+    world: World,
+    kid: bytes,
+    wait_s: float,
+    *,
+    now: Callable[[], float],
+    sleep: Callable[[float], None],
+) -> int:
+    """Return how many statements have come, once there is one. The board's console is listened to meanwhile."""
+    deadline = now() + wait_s
+    said = ""
+    while not (stored := world.stored(kid)):
+        said = (said + session.overheard())[-_CONSOLE:]
+        if now() >= deadline:
+            raise OperatorError(silence(kid, wait_s, said))
+        sleep(_POLL_S)
+    return stored
+
+
+def silence(kid: bytes, wait_s: float, console: str) -> str:
+    """Return what to say of a board that was registered and from which nothing came; `console` is what it printed."""
+    told = [line for line in plain(console).splitlines() if line.startswith(_TELLING)]
+    cause = f"; it says: {told[-1]}" if told else ""
+    return (
+        f"board {kid.hex()} is registered and runs, but no statement of it came in {wait_s:.0f} s{cause}; is the "
+        "gateway running? `trigpoint board status` shows more"
+    )
+
+
+def plain(text: str) -> str:
+    """Return what a board printed without what would move a terminal's cursor or colour it."""
+    return "".join(char for char in text if char == "\n" or char.isprintable())
 
 
 def is_configured(session: Session, settings: Settings) -> bool:

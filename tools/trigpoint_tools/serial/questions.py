@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from trigpoint.errors import OperatorError
+
 from trigpoint_tools.serial.session import Session
 
 # What is secret stays on the board: of the configuration only what tells how it is set up.
@@ -44,6 +46,16 @@ try:
 except ImportError:
     d["board"] = None
 print(json.dumps(d))
+"""
+
+_IDENTITY = """\
+import json, esp32
+from trig.identity import NVS
+from trig.key_store import RECORD, NvsKeys, read_blob
+n = esp32.NVS(NVS)
+r = read_blob(n, RECORD, 64)
+k = None if r is not None else NvsKeys(n, None, None).load()
+print(json.dumps(r[-32:].hex() if r is not None else k.kid.hex() if k is not None else None))
 """
 
 _SENSORS = """\
@@ -102,6 +114,25 @@ def status(session: Session) -> Mapping[str, Any]:
     """
     answer: Mapping[str, Any] = session.ask(_STATUS, timeout=60)
     return answer
+
+
+def identity(session: Session) -> bytes | None:
+    """Return the board's id, 32 bytes, None if it has made no key yet. None is made.
+
+    Raises:
+        BoardCodeError: Trigpoint is not on it.
+        OperatorError: it gives no id.
+    """
+    answer = session.ask(_IDENTITY)
+    if answer is None:
+        return None
+    try:
+        kid = bytes.fromhex(answer)
+    except (TypeError, ValueError):
+        kid = b""
+    if len(kid) != 32:
+        raise OperatorError("the board gave no id; is its firmware of this version?")
+    return kid
 
 
 def crashes(session: Session) -> str:

@@ -152,6 +152,13 @@ class Session:
             self._transport.exec_raw_no_follow("import machine\nmachine.reset()\n")
         self._transport.in_raw_repl = False
 
+    def overheard(self) -> str:
+        """Return what the board has printed since it was restarted or last asked for; empty if the port is gone."""
+        with contextlib.suppress(OSError):
+            waiting = self._transport.serial.in_waiting
+            return bytes(self._transport.serial.read(waiting)).decode(errors="replace") if waiting else ""
+        return ""
+
 
 _HEXADECIMAL = tuple("0123456789abcdef")
 

@@ -68,6 +68,11 @@ class Settings:
     config: bytes
     authority: bytes | None
 
+    @property
+    def broker_password(self) -> str:
+        """The board's password at the broker; empty for none."""
+        return str(json.loads(self.config)["broker"].get("password", ""))
+
     def __repr__(self) -> str:
         """Show nothing: there are passwords in it."""
         return "Settings(...)"

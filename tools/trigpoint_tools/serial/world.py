@@ -1,4 +1,4 @@
-"""Chain and gateway as enrolment sees them: the registry, the account that pays, the gateway's database."""
+"""What enrolment needs around the board: the registry, the account that pays, the broker, the gateway's database."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from contextlib import closing
 from dataclasses import dataclass, field
 
 from trigpoint.chain.abi import DEVICE_REGISTRY
-from trigpoint.chain.client import connect
-from trigpoint.chain.node import Node
+from trigpoint.chain.errors import RevertedError
+from trigpoint.chain.node import Block, Node, address_bytes
+from trigpoint.chain.reach import Nodes
 from trigpoint.chain.registration import Registered, register
 from trigpoint.chain.signing import Signer
 from trigpoint.config import Config
@@ -22,12 +23,15 @@ from web3 import Web3
 from trigpoint_tools.serial.enrol import Terms
 
 PERMIT_LIFE_S = 3600
-"""How long a permit may be submitted."""
+"""How long a permit may be submitted that is submitted at once."""
+
+PRINTED_LIFE_S = 7 * 86_400
+"""How long one that goes to somebody else. It can do only what the board signed, so time costs nothing."""
 
 
 @dataclass
 class GatewayWorld:
-    """A gateway on this machine, and its chain.
+    """A gateway on this machine, its chain and its broker.
 
     Attributes:
         config: the gateway's.
@@ -35,6 +39,8 @@ class GatewayWorld:
         account: who pays.
         owner: who will own the board's token, 20 bytes.
         metadata_hash: SHA-256 of a document about the board, zeros for none.
+        refused: tells why the broker would not have a board; see `trigpoint_tools.serial.login`.
+        permit_life_s: how long a permit may be submitted, in seconds.
         done: what was registered last.
     """
 
@@ -43,37 +49,63 @@ class GatewayWorld:
     account: Signer
     owner: bytes
     metadata_hash: bytes
+    refused: Callable[[bytes], str] = lambda kid: ""
+    permit_life_s: int = PERMIT_LIFE_S
     done: Registered | None = None
-    connecting: Callable[[str, int], Web3] = field(default=connect, repr=False)
+    nodes: Nodes = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        """Connect to the node. Raises OperatorError if it is not there or on another chain."""
-        self._web3 = self.connecting(self.config.chain.rpc_url, self.config.chain.chain_id)
+        """Find a node that answers. Raises OperatorError if none does, or one is on another chain."""
+        chain = self.config.chain
+        self.nodes = Nodes(chain.chain_id, chain.rpc_url, *chain.fallback_rpc_urls)
+        self.nodes.ask(_head)
 
     def terms(self) -> Terms:
         """Return the terms of a permit that is signed now; its deadline counts by the chain's clock."""
-        head = Node(self._web3).block()
-        if head is None:
-            raise OperatorError("the node has no block yet; try again when it has started")
-        deadline = head.time + PERMIT_LIFE_S
+        deadline = self.nodes.ask(_head).time + self.permit_life_s
         return Terms(self.config.chain.chain_id, self.registry, self.owner, self.metadata_hash, deadline)
 
     def registered(self, kid: bytes) -> bool:
         """Return whether the registry has the board, active."""
-        node = Node(self._web3)
-        head = node.block()
-        if head is None:
-            return False
-        (active,) = node.call(DEVICE_REGISTRY, self.registry, "activeAt", int.from_bytes(kid, "big"), head.time)
-        return bool(active)
+        return self.nodes.ask(lambda web3: _active(web3, self.registry, kid))
+
+    def owner_of(self, kid: bytes) -> bytes | None:
+        """Return the address that owns the board's token, 20 bytes; None if nobody does."""
+
+        def look(web3: Web3) -> bytes | None:
+            try:
+                (owner,) = Node(web3).call(DEVICE_REGISTRY, self.registry, "ownerOf", int.from_bytes(kid, "big"))
+            except RevertedError:  # of a token that is not there
+                return None
+            return address_bytes(owner)
+
+        return self.nodes.ask(look)
 
     def register(self, permit: Permit) -> None:
         """Submit a permit and wait for its block; see `trigpoint.chain.registration.register`."""
-        self.done = register(self._web3, self.account, self.registry, permit, chain_id=self.config.chain.chain_id)
+        chain_id = self.config.chain.chain_id
+        self.done = self.nodes.ask(lambda web3: register(web3, self.account, self.registry, permit, chain_id=chain_id))
+
+    def refusal(self, kid: bytes) -> str:
+        """Return why the broker would not have the board, empty if it would or is out of reach from here."""
+        return self.refused(kid)
 
     def stored(self, kid: bytes) -> int:
         """Return how many of the board's statements the gateway has stored, 0 while it has never run."""
         return stored(self.config, kid)
+
+
+def _head(web3: Web3) -> Block:
+    head = Node(web3).block()
+    if head is None:
+        raise OperatorError("the node has no block yet; try again when it has started")
+    return head
+
+
+def _active(web3: Web3, registry: bytes, kid: bytes) -> bool:
+    number = int.from_bytes(kid, "big")
+    (active,) = Node(web3).call(DEVICE_REGISTRY, registry, "activeAt", number, _head(web3).time)
+    return bool(active)
 
 
 def stored(config: Config, kid: bytes) -> int:
