@@ -121,7 +121,7 @@ def _table(flash: bytes | memoryview) -> dict[str, Entry]:
     return entries
 
 
-def build(chip: Chip, *, version: str = "v1.29.0") -> bytes:
+def build(chip: Chip, *, version: str = "v1.29.0", romfs: bool = True) -> bytes:
     """Return a firmware file that stands for MicroPython's: headers that esptool and this emulator know, no code.
 
     Its partitions are those of MicroPython's ports/esp32/partitions-4MiB-romfs.csv. It begins, like MicroPython's
@@ -130,13 +130,16 @@ def build(chip: Chip, *, version: str = "v1.29.0") -> bytes:
     Args:
         chip: which chip it is for.
         version: which MicroPython it says it is.
+        romfs: whether it has a partition for a ROMFS; else its partitions are those of partitions-4MiBplus.csv, which
+            the builds on micropython.org have.
     """
-    layout = (
+    layout = [
         ("nvs", 1, 0x02, 0x9000, 0x6000),
         ("phy_init", 1, 0x01, 0xF000, 0x1000),
-        ("factory", 0, 0x00, _FACTORY, _ROMFS - _FACTORY),
-        ("romfs", 1, 0x8F, _ROMFS, _FILES - _ROMFS),
-    )
+        ("factory", 0, 0x00, _FACTORY, (_ROMFS if romfs else _FILES) - _FACTORY),
+    ]
+    if romfs:
+        layout.append(("romfs", 1, 0x8F, _ROMFS, _FILES - _ROMFS))
     table = b"".join(
         _ENTRY.pack(_ENTRY_MAGIC, kind, subtype, offset, length, name.encode(), 0)
         for name, kind, subtype, offset, length in layout

@@ -24,7 +24,8 @@ BAUD = 460800
 _KEEP = 60
 _CHIP = re.compile(r"Chip type:\s+(\S.*)")
 _CONNECTED = re.compile(r"Connected to (ESP[0-9A-Z-]+)")
-_MAC = re.compile(r"^MAC:\s+([0-9a-f]{2}(?::[0-9a-f]{2}){5})$")
+# An ESP32-C6 has a longer one for 802.15.4 as its MAC, and this one as its BASE MAC.
+_MAC = re.compile(r"^(?:BASE )?MAC:\s+([0-9a-f]{2}(?::[0-9a-f]{2}){5})$")
 _SIZE = re.compile(r"Detected flash size:\s+(\d+)(KB|MB)")
 _PROGRESS = re.compile(r"Writing at 0x[0-9a-f]+ .*?([0-9]+(?:\.[0-9]+)?)%")
 _WROTE = re.compile(r"Wrote (\d+) bytes")
