@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from trigpoint_tools.fleet import axis, plot
 from trigpoint_tools.fleet.markup import make, write
 from trigpoint_tools.fleet.plot import NARROW, WIDE, Bar, Dot, Lane, Line, Size
+from trigpoint_tools.fleet.result import Latency
 
 BEGIN = 1_360_249_200.0
 SIZES = st.sampled_from([WIDE, NARROW])
@@ -55,18 +57,25 @@ def test_a_timeline_is_well_formed_and_stays_inside(
 @example(WIDE, [])
 @example(WIDE, [0.0])
 @example(NARROW, [1000.0] * 3)
-def test_a_histogram_counts_every_value_once(size: Size, values: list[float]) -> None:
-    low, high, edges, counts = plot.bins(values, 24)
-    assert sum(counts) == len(values)
-    assert all(low <= max(value, 0.1) <= high * (1 + 1e-9) for value in values)
-    assert edges[0][0] == low
-    assert edges[-1][1] == pytest.approx(high)
-    marked = [axis.Mark(value, "mark") for value in sorted(values)[:3]]
-    drawn = plot.histogram(size, values, "what", marked)
+def test_a_histogram_counts_every_value_once_and_stays_inside(size: Size, values: list[float]) -> None:
+    latency = Latency.of(values)
+    assert all(begin < end for begin, end, _ in latency.bins)
+    assert all(before[1] <= after[0] * (1 + 1e-9) for before, after in pairwise(latency.bins))
+    drawn = plot.histogram(size, latency.bins, "what", [axis.Mark(latency.p50, "half"), axis.Mark(latency.most, "all")])
     ET.fromstring(write(drawn))
     said = [title.text or "" for title in drawn.iter("title")]
-    in_bars = sum(int(text.rsplit(": ", 1)[1].replace(",", "")) for text in said)
-    assert in_bars == len(values)
+    assert sum(int(text.rsplit(": ", 1)[1].replace(",", "")) for text in said) == len(values)
+    width, height = map(float, drawn.attrib["viewBox"].split()[2:])
+    for name, value in numbers(drawn):
+        assert -0.1 <= value <= (width if name in ("x", "x1", "x2", "cx", "width") else height) + 0.1
+
+
+@given(st.lists(st.floats(0, 1e8), min_size=1, max_size=50))
+def test_percentiles_are_values_that_were_there(values: list[float]) -> None:
+    latency = Latency.of(values)
+    assert {latency.p50, latency.p90, latency.p99, latency.most} <= set(values)
+    assert latency.p50 <= latency.p90 <= latency.p99 <= latency.most == max(values)
+    assert sum(value <= latency.p90 for value in values) >= 0.9 * len(values)
 
 
 @given(st.lists(st.floats(0, 1e6), min_size=1, max_size=300), st.integers(4, 60))

@@ -7,7 +7,7 @@ vega bring JavaScript, which a report that is opened in ten years, offline, had 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from trigpoint_tools.fleet import axis
@@ -160,61 +160,45 @@ def timeline(
     return picture
 
 
-def histogram(size: Size, milliseconds: Sequence[float], describe: str, marked: Sequence[Mark]) -> Element:
+def histogram(size: Size, bins: Sequence[tuple[float, float, int]], describe: str, marked: Sequence[Mark]) -> Element:
     """Draw how many of the times are how long, on a logarithmic axis.
 
     Args:
         size: `WIDE` or `NARROW`.
-        milliseconds: the times; what is below a tenth of a millisecond counts as that.
+        bins: (from, to, how many) in milliseconds, rising, from above 0.
         describe: what the picture shows, for those who cannot see it.
         marked: times to be marked with their names, such as percentiles, in rising order.
     """
-    low, high, edges, heights = bins(milliseconds, 48 if size.names_beside else 24)
-    marks = axis.counts(max(heights, default=0), most=3)
-    top = 16.0 * len(marked) + 4
+    low = 10.0 ** math.floor(math.log10(bins[0][0]) + 1e-9) if bins else 1.0
+    high = max(10.0 ** math.ceil(math.log10(bins[-1][1]) - 1e-9), low * 10) if bins else 1000.0
+    marks = axis.counts(max((count for _, _, count in bins), default=0), most=3)
+    flags = 16.0 * len(marked) + 4
     left = 48.0 if size.names_beside else size.left
-    plot = _Frame(Size(size.width, size.height * 0.8 + top, left, size.names_beside, 0), low, high, marks[-1].at)
-    bars_height = plot.size.height - top
+    bars_height = size.height * 0.8
+    frame = _Frame(Size(size.width, bars_height + flags, left, size.names_beside, 0), low, high, marks[-1].at)
 
     def x(value: float) -> float:
-        share = (math.log(value) - math.log(low)) / (math.log(high) - math.log(low))
-        return left + min(max(share, 0.0), 1.0) * (plot.right - left)
+        share = (math.log(max(value, low)) - math.log(low)) / (math.log(high) - math.log(low))
+        return left + min(share, 1.0) * (frame.right - left)
 
-    picture = _picture(size, plot.bottom + _LABELS, describe)
+    def y(count: float) -> float:
+        return frame.bottom - count / frame.high * bars_height
+
+    picture = _picture(size, frame.bottom + _LABELS, describe)
     for mark in marks:
-        y = plot.bottom - mark.at / plot.high * bars_height
-        picture.append(make("line", class_="grid", x1=left, x2=plot.right, y1=y, y2=y))
-        picture.append(make("text", mark.label, class_="tick", x=left - 8, y=y + 3.5, text_anchor="end"))
+        picture.append(make("line", class_="grid", x1=left, x2=frame.right, y1=y(mark.at), y2=y(mark.at)))
+        picture.append(make("text", mark.label, class_="tick", x=left - 8, y=y(mark.at) + 3.5, text_anchor="end"))
     for mark in axis.powers(low, high):
-        picture.append(_label_below(x(mark.at), plot, mark.label))
-    for (begin, end), count in zip(edges, heights, strict=True):
-        if count:
-            y = plot.bottom - count / plot.high * bars_height
-            said = f"{axis.seconds(begin)} to {axis.seconds(end)}: {count:,}"
-            width = max(x(end) - x(begin) - 1, 1)
-            bar = make("rect", make("title", said), class_="bin", x=x(begin) + 0.5, y=y, width=width)
-            bar.set("height", number(plot.bottom - y))
-            picture.append(bar)
+        picture.append(_label_below(x(mark.at), frame, mark.label))
+    for begin, end, count in bins:
+        said = f"{axis.seconds(begin)} to {axis.seconds(end)}: {count:,}"
+        bar = make("rect", make("title", said), class_="bin", x=x(begin) + 0.5, y=y(count))
+        bar.set("width", number(max(x(end) - x(begin) - 1, 1)))
+        bar.set("height", number(frame.bottom - y(count)))
+        picture.append(bar)
     for place, mark in enumerate(marked):
-        _extend(picture, _flag(x(max(mark.at, low)), _TOP + 16.0 * place + 8, plot, mark.label))
+        _extend(picture, _flag(x(mark.at), _TOP + 16.0 * place + 8, frame, mark.label))
     return picture
-
-
-def bins(values: Sequence[float], most: int) -> tuple[float, float, list[Point], list[int]]:
-    """Return (low, high, edges, counts) of a histogram with bins of equal width in the logarithm.
-
-    Low and high are powers of ten with all values between them.
-    """
-    floored = [max(value, 0.1) for value in values] or [1.0]
-    low = 10.0 ** math.floor(math.log10(min(floored)) + 1e-9)
-    high = 10.0 ** math.ceil(math.log10(max(floored)) - 1e-9)
-    high = max(high, low * 10)
-    ratio = (high / low) ** (1 / most)
-    counts = [0] * most
-    if values:
-        for value in floored:
-            counts[min(int(math.log(value / low) / math.log(ratio) + 1e-9), most - 1)] += 1
-    return low, high, [(low * ratio**place, low * ratio ** (place + 1)) for place in range(most)], counts
 
 
 def thin(points: Sequence[Point], most: int) -> list[Point]:
@@ -303,7 +287,3 @@ def _flag(x: float, y: float, frame: _Frame, label: str) -> Iterable[Element]:
 def _extend(picture: Element, parts: Iterable[Element]) -> None:
     for part in parts:
         picture.append(part)
-
-
-Drawing = Callable[[Size], Element]
-"""A plot of which only the size is still open: a page shows the one that fits its reader's screen."""
