@@ -8,6 +8,7 @@ import gc
 import sys
 import time
 
+import micropython
 import slots
 from micropython import const
 
@@ -23,21 +24,33 @@ _RESTART_MS = const(10000)
 def start():
     """Run the board until Ctrl-C; then sign what is in the batch and end. Most other errors end in a restart.
 
+    Without a configuration that can be used, and at the beginning of an Improv frame, wait for Wi-Fi settings.
+
     Raises:
         trig.keys.SignerError: the board's key cannot be used; the loader keeps the reason, pauses and tries again.
         OSError: flash or NVS cannot be read; likewise.
         MemoryError: the configuration wants more heap than there is; likewise.
     """
     gc.threshold(_THRESHOLD)
+    app = None
+    called = False
     try:
         app = _prepared()
     except MemoryError:
         print("no room for this configuration: fewer types of sensors, or a board with more memory (README, Heap)")
         raise
+    except KeyboardInterrupt:
+        called = _called()
+        if not called:
+            raise
     if app:
         gc.collect()
         print("board", app.signer.kid.hex(), "next seq", app.journal.next_seq, "free heap", gc.mem_free())
-        _run(app)
+        called = _run(app)
+        if not called:
+            return
+        app = None
+    _listen(called)
 
 
 def _prepared():
@@ -116,7 +129,44 @@ def _app(config, key, journal, owner):
     return App(config, key, journal, machine, network, Crashes(), owner)
 
 
+def _called():
+    """Whether what looked like Ctrl-C was the type byte of an Improv frame, whose first bytes then wait at the console.
+
+    The first byte that is none of them is lost to who reads next: nobody needs the "\\r" that mpremote sends.
+    """
+    import select
+
+    poll = select.poll()
+    poll.register(sys.stdin, select.POLLIN)
+    one = bytearray(1)
+    for byte in b"IMPROV\x01":
+        if not poll.poll(0) or not sys.stdin.buffer.readinto(one) or one[0] != byte:
+            return False
+    micropython.kbd_intr(-1)
+    return True
+
+
+def _listen(called):
+    """Listen for Improv frames; from here on Ctrl-C is a byte like others, which trig.improv knows."""
+    import asyncio
+
+    micropython.kbd_intr(-1)
+    try:
+        slots.good()
+        asyncio.new_event_loop()  # the tasks of a board that ran would keep all of it in memory
+        load("wifi", "improv", "provision")
+        from trig.provision import serve
+
+        print("listening for Wi-Fi settings (Improv Serial); Ctrl-C for the prompt")
+        again = serve(called)
+    finally:
+        micropython.kbd_intr(3)
+    if again:
+        _reset()
+
+
 def _run(app):
+    """Run until Ctrl-C; return whether it was an Improv frame."""
     import asyncio
 
     from trig.quiet import Restart
@@ -140,8 +190,10 @@ def _run(app):
         finally:
             _reset()
     except KeyboardInterrupt:
+        called = _called()
         app.stop()
         print("stopped, next seq", app.journal.next_seq)
+        return called
     except Exception as error:
         # Nobody is there to read it on a roof: keep the readings, give a person at the cable time for Ctrl-C, restart.
         from trig.crash import traceback

@@ -58,7 +58,7 @@ class Wifi:
         """Join, stay, and join again, for ever; call ``joined()`` each time it is on a network."""
         while True:
             for settings in self._networks:
-                if await self._join(settings["ssid"], settings["password"]):
+                if await self.join(settings["ssid"], settings["password"]):
                     self.ssid = settings["ssid"]
                     self.joins += 1
                     joined()
@@ -69,7 +69,8 @@ class Wifi:
             else:
                 await asyncio.sleep_ms(_PAUSE_MS)
 
-    async def _join(self, ssid, password):
+    async def join(self, ssid, password):
+        """Try to join one network; return whether it is joined. ``error`` says why not."""
         station = self._station
         try:
             self._connect(ssid, password)

@@ -18,6 +18,7 @@ from trigpoint.commands.demo import demo
 from trigpoint.commands.gateway import LOOK_AFTER, RUN, SET_UP, gateway
 from trigpoint.commands.gateway_backup import backup, restore
 from trigpoint.commands.gateway_fsck import fsck
+from trigpoint.commands.joinfile import join_file
 from trigpoint.commands.log import log
 from trigpoint.commands.receipt import receipt
 from trigpoint.commands.verify import verify
@@ -42,6 +43,7 @@ gateway.command(rich_help_panel=LOOK_AFTER)(fsck)
 gateway.command(rich_help_panel=LOOK_AFTER)(backup)
 gateway.command(rich_help_panel=LOOK_AFTER)(restore)
 gateway.add_typer(token, name="token", rich_help_panel=SET_UP)
+gateway.command(rich_help_panel=SET_UP)(join_file)
 app.add_typer(gateway, name="gateway", rich_help_panel="Run your own")
 app.add_typer(chain, name="chain", rich_help_panel="Run your own")
 app.add_typer(board, name="board", rich_help_panel="Run your own")

@@ -259,6 +259,9 @@ class Api(Section):
     """Web pages of these origins (https://example.org) may call the API from a browser; none by default."""
     trusted_proxies: list[Annotated[str, Field(min_length=1, max_length=64)]] = []
     """Addresses of reverse proxies whose X-Forwarded-For is believed; nobody's by default."""
+    board_page: OptionalPath = None
+    """A folder that `trigpoint board site` made: the page that sets boards up from a browser, then at /board/, for
+    everybody. Empty for none."""
 
     @model_validator(mode="after")
     def _tls_needs_both(self) -> Api:
@@ -313,6 +316,11 @@ class Config(Section):
     def tokens(self) -> Path:
         """The file of the API's tokens."""
         return self.data / "tokens.json"
+
+    @property
+    def join_file(self) -> Path:
+        """What the page for boards tells a board of this gateway; `trigpoint gateway join-file` makes it."""
+        return self.data / "join.json"
 
     def make_clock(self) -> Clock:
         """Return the clock that this gateway lives by."""

@@ -137,6 +137,7 @@ def requires(scope: Scope) -> Callable[..., None]:
 LOG = Depends(requires(Scope.LOG))
 READINGS = Depends(requires(Scope.READINGS))
 INSPECT = Depends(requires(Scope.INSPECT))
+JOIN = Depends(requires(Scope.JOIN))
 
 
 def _network(host: str) -> str:

@@ -19,6 +19,7 @@ from trigpoint.api import (
     clones,
     describe,
     exports,
+    join,
     live,
     log,
     page,
@@ -26,9 +27,10 @@ from trigpoint.api import (
     receipts,
     rejected,
     series,
+    site,
     statements,
 )
-from trigpoint.api.access import LOG, Gate
+from trigpoint.api.access import JOIN, LOG, Gate
 from trigpoint.api.context import Context
 from trigpoint.api.limits import RateLimit
 from trigpoint.api.reader import Reader
@@ -85,6 +87,9 @@ def create(served: Served) -> FastAPI:
     ):
         app.include_router(router)
     app.include_router(log.router(served.public), dependencies=[LOG])
+    app.include_router(join.router(served.join_file), dependencies=[JOIN])
+    if settings.board_page is not None:
+        app.include_router(site.router(settings.board_page))
     # What is added later stands further out: nobody gets past the gate uncounted, and a page may read its refusals.
     app.add_middleware(
         Gate,

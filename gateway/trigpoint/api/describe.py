@@ -35,9 +35,10 @@ TAGS = [
     {"name": "live", "description": "Statements as they come."},
     {"name": "log", "description": "The transparency log, its tiles and its anchors."},
     {"name": "inspection", "description": "What was refused, and what contradicts."},
+    {"name": "join", "description": "What a board must be told to send to this gateway."},
 ]
 
-_SCOPES = {"log": Scope.LOG, "inspection": Scope.INSPECT}
+_SCOPES = {"log": Scope.LOG, "inspection": Scope.INSPECT, "join": Scope.JOIN}
 _STREAMS = ("live", "export")
 _ALWAYS = (400, 401, 403, 404, 422, 429, 500, 503)
 

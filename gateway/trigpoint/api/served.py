@@ -20,6 +20,7 @@ class Served:
         public: the directory of files that anyone may fetch.
         tokens: the file of the API's tokens.
         log_key_file: the key that signs receipts.
+        join_file: what the page for boards tells a board; None for none.
     """
 
     settings: Api
@@ -28,8 +29,17 @@ class Served:
     public: Path
     tokens: Path
     log_key_file: Path
+    join_file: Path | None = None
 
     @classmethod
     def of(cls, config: Config) -> Self:
         """Take from the configuration what the API needs."""
-        return cls(config.api, config.logging, config.database, config.public, config.tokens, config.log.key_file)
+        return cls(
+            config.api,
+            config.logging,
+            config.database,
+            config.public,
+            config.tokens,
+            config.log.key_file,
+            config.join_file,
+        )

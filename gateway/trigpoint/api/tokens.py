@@ -44,6 +44,9 @@ class Scope(StrEnum):
     INSPECT = "inspect"
     """Refused input, evidence of clones and counters."""
 
+    JOIN = "join"
+    """The join file, with which boards are set up for this gateway. Never public."""
+
 
 class Token(BaseModel):
     """A token as it is stored.

@@ -56,7 +56,7 @@ def new(
             "--scope",
             metavar="SCOPE",
             help="What it may read: readings (boards, statements, receipts, readings), inspect (refused input, clones,"
-            " counters) or log. Give it again for more than one.  [default: readings]",
+            " counters), join (the join file) or log. Give it again for more than one.  [default: readings]",
             show_default=False,
         ),
     ] = None,

@@ -16,6 +16,7 @@ from trigpoint.commands.board_logs import console, logs
 from trigpoint.commands.board_ls import ls
 from trigpoint.commands.board_rm import rm
 from trigpoint.commands.board_sensors import sensors
+from trigpoint.commands.board_site import site
 from trigpoint.commands.board_status import status
 from trigpoint.commands.board_update import update
 from trigpoint.commands.emulate import emulate
@@ -32,7 +33,7 @@ _CONFIG_FILE = "/config.json"
 _AUTHORITY_FILE = "/ca.der"
 
 
-for _command in (flash, enroll, ls, status, sensors, logs, console, update, rm, emulate):
+for _command in (flash, enroll, ls, status, sensors, logs, console, update, rm, site, emulate):
     board.command()(_command)
 
 

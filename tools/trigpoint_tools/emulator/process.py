@@ -20,11 +20,10 @@ from trigpoint_tools.emulator.wire import INTERRUPT, Kind, RequestReader, WireFo
 # is added, so that the board's code has what it would have in a plain `micropython -X heapsize=`.
 _HARDWARE_HEAP = 34 * 1024
 
-# What the ROMFS partition's driver takes, and what names the board in place of the PC. The partition's content comes on
-# top, with the heap's own tables for it: on a chip it is in flash, in the processor's address space.
+# What the ROMFS partition's driver takes. The partition's content comes on top, with the heap's own tables for it: on a
+# chip it is in flash, in the processor's address space.
 _ROM_HEAP = 2 * 1024
 _ROM_TABLES = 32
-_IDENTITY_HEAP = 3584
 
 Answer = Callable[[Kind, bytes], Coroutine[Any, Any, bytes | None]]
 
@@ -79,8 +78,6 @@ class BoardProcess:
         size = self._heap + _HARDWARE_HEAP
         if self._rom is not None:
             size += self._rom.size + self._rom.size // _ROM_TABLES + _ROM_HEAP
-        if self._machine:
-            size += _IDENTITY_HEAP
         heap = f"heapsize={size}"
         image = self._image
         command: list[str | Path] = [self._micropython, "-X", heap, *(["-i"] if self.terminal else []), launcher()]

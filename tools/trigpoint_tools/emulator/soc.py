@@ -22,6 +22,7 @@ from trigpoint_tools.emulator.wifi import Station, Status
 from trigpoint_tools.emulator.wire import Kind
 
 _RTC_MEMORY = 2048
+_WPA2 = 3  # authmode of a network with a key, 0 of an open one
 
 
 class ResetCause(IntEnum):
@@ -208,6 +209,10 @@ class Soc:
 
     def _wlan_reconnects(self, payload: bytes) -> None:
         (self.station.reconnects,) = struct.unpack("<h", payload)
+
+    def _wlan_scan(self, _: bytes) -> bytes:
+        found = ((one.ssid.encode(), one.rssi, bool(one.password)) for one in self.station.scan(self._monotonic()))
+        return b"".join(struct.pack("<BbB", len(ssid), rssi, _WPA2 * secured) + ssid for ssid, rssi, secured in found)
 
     def _wlan_status(self, _: bytes) -> bytes:
         status = self.station.status(self._monotonic())

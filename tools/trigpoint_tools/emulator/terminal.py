@@ -14,7 +14,7 @@ board, and are made good here:
 
 - A board ends its lines with CR and LF, but for bytes that a program writes to `sys.stdout.buffer`. Which of the two it
   is cannot be seen here. So lines get their CR at the friendly prompt, where people read, and not at the raw one; and
-  not any more after the byte 0x18, with which each request of mpremote's `mount` begins.
+  not any more after the byte 0x18, with which each request of mpremote's `mount` begins; nor in an Improv frame.
 
 And the banner names the board, where the Unix port names the compiler that it was built with.
 """
@@ -45,6 +45,8 @@ _PROMPT = b"\n>>> "
 _CTRL_C = b"\x03"
 _MOUNT = b"\x18"
 _LONE_LF = re.compile(rb"(?<!\r)\n")
+_FRAME = b"\nIMPROV\x01"
+_FRAME_HEAD = 10  # with its new line, type and length
 _PATIENCE_S = 0.15
 _BANNER_S = 0.05
 _AT_ONCE = 65536
@@ -135,9 +137,21 @@ class LineEnds:
 
     _after_cr: bool = False
     _over: bool = False
+    _frame: int = 0  # bytes of an Improv frame that are still to come
 
     def pass_on(self, data: bytes, *, raw: bool) -> bytes:
         """Take what is printed, and whether the prompt is the raw one; return what is to be shown."""
+        shown, data = data[: self._frame], data[self._frame :]
+        self._frame -= len(shown)
+        while not raw and (at := data.find(_FRAME)) >= 0:
+            # A frame is written at once, so its head is whole.
+            size = _FRAME_HEAD + sum(data[at + _FRAME_HEAD - 1 : at + _FRAME_HEAD]) + 2
+            shown += self._lines(data[:at], raw=raw) + data[at : at + size]
+            self._frame = max(0, at + size - len(data))
+            data = data[at + size :]
+        return shown + self._lines(data, raw=raw)
+
+    def _lines(self, data: bytes, *, raw: bool) -> bytes:
         self._over = self._over or _MOUNT in data
         if not (raw or self._over):
             data = _LONE_LF.sub(b"\r\n", data if not self._after_cr else b"\r" + data)[self._after_cr :]
@@ -289,14 +303,16 @@ class Terminal:
 def _open() -> tuple[int, int]:
     """Return master and slave of a terminal that changes no byte and echoes none.
 
-    Its signals are on: that they are off shows that MicroPython reads. Nobody has it as controlling terminal, so no
-    signal comes of it.
+    Its signals are on: that they are off shows that MicroPython reads. But no key makes one: a board's code that has
+    switched Ctrl-C off is to get it as a byte like others.
     """
     master, slave = os.openpty()
     settings = termios.tcgetattr(slave)
     settings[0] &= ~(termios.ICRNL | termios.IXON)
     settings[1] &= ~termios.OPOST
     settings[3] &= ~(termios.ECHO | termios.ICANON | termios.IEXTEN)
+    for key in (termios.VINTR, termios.VQUIT, termios.VSUSP):
+        settings[6][key] = bytes((os.fpathconf(slave, "PC_VDISABLE"),))
     termios.tcsetattr(slave, termios.TCSANOW, settings)
     os.set_blocking(master, False)
     return master, slave

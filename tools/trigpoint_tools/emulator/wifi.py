@@ -115,6 +115,18 @@ class Station:
         """Leave the network and stop trying."""
         self._wanted = None
 
+    def scan(self, now: float) -> list[AccessPoint]:
+        """Return the networks on the air, the strongest first.
+
+        Raises:
+            HardwareError: the radio is off, or a connection is being made.
+        """
+        if not self.active:
+            raise HardwareError(0, "STA must be active")
+        if self.status(now) == Status.CONNECTING:
+            raise HardwareError(0, "Wifi Internal State Error")
+        return sorted((one for one in self.access_points if one.up), key=lambda one: -one.rssi)
+
     def access_point_switched(self, up: bool, now: float, number: int = 0) -> None:
         """Switch an access point on or off."""
         access_point = self.access_points[number]

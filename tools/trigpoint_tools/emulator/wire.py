@@ -61,6 +61,7 @@ class Kind(IntEnum):
     COUNTER_INIT = 44
     COUNTER_VALUE = 45
     DEEP_SLEEP = 46
+    WLAN_SCAN = 47
 
 
 class WireFormatError(ValueError):

@@ -7,6 +7,15 @@ import _wait
 import machine
 from micropython import const
 
+# Requests that nobody else makes: here, and not in _host, where each name would lie in the board's heap.
+_WLAN_ACTIVE = const(15)
+_WLAN_CONNECT = const(16)
+_WLAN_DISCONNECT = const(17)
+_WLAN_STATUS = const(18)
+_WLAN_RECONNECTS = const(20)
+_WLAN_SCAN = const(47)
+_SCAN_MS = const(300)
+
 STA_IF = const(0)
 AP_IF = const(1)
 STAT_IDLE = const(1000)
@@ -34,17 +43,28 @@ class WLAN:
     def active(self, on=None):
         if on is None:
             return self._status()[2] != 0
-        _host.call(_host.WLAN_ACTIVE, pack("<BQ", bool(on), _wait.cpu_us()))
+        _host.call(_WLAN_ACTIVE, pack("<BQ", bool(on), _wait.cpu_us()))
         return bool(on)
 
     def connect(self, ssid="", key=""):
-        _host.call(_host.WLAN_CONNECT, ("%s\0%s" % (ssid, key)).encode())
+        _host.call(_WLAN_CONNECT, ("%s\0%s" % (ssid, key)).encode())
 
     def disconnect(self):
-        _host.call(_host.WLAN_DISCONNECT)
+        _host.call(_WLAN_DISCONNECT)
 
     def isconnected(self):
         return self._status()[0] == STAT_GOT_IP
+
+    def scan(self):
+        found = []
+        reply = _host.call(_WLAN_SCAN)
+        at = 0
+        while at < len(reply):
+            size, rssi, security = unpack("<BbB", reply[at : at + 3])
+            at += 3 + size
+            found.append((reply[at - size : at], bytes(6), 1, rssi, security, False))
+        _wait.wait(_SCAN_MS)
+        return found
 
     def status(self, what=None):
         status, rssi, _ = self._status()
@@ -57,7 +77,7 @@ class WLAN:
         return rssi
 
     def _status(self):
-        return unpack("<HbB", _host.call(_host.WLAN_STATUS))
+        return unpack("<HbB", _host.call(_WLAN_STATUS))
 
     def ifconfig(self):
         if self.isconnected():
@@ -68,7 +88,7 @@ class WLAN:
         if what is None:
             for name, value in settings.items():
                 if name == "reconnects":
-                    _host.call(_host.WLAN_RECONNECTS, pack("<h", value))
+                    _host.call(_WLAN_RECONNECTS, pack("<h", value))
                 elif name not in ("pm", "txpower", "channel"):
                     raise ValueError("unknown config param")
                 self._settings[name] = value
