@@ -71,6 +71,7 @@ class Snapshot:
         refused: messages that the gateway refused or kept as evidence.
         flagged: boards that the gateway calls cloned.
         anchors: heads that are on the chain and final.
+        gas: what they took.
         active: kinds of faults that go on now, and how many boards each has hit (1 for those of the site).
         faults_done: how many scheduled events have begun.
         ack_ms: median of the newest acks' latencies in ms of ours (see result.Latency); None before the first.
@@ -92,6 +93,7 @@ class Snapshot:
     refused: int = 0
     flagged: int = 0
     anchors: int = 0
+    gas: int = 0
     active: Mapping[FaultKind, int] = field(default_factory=dict)
     faults_done: int = 0
     ack_ms: float | None = None
