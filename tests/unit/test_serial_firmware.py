@@ -58,7 +58,7 @@ def test_room_for_a_romfs_is_found(tmp_path: Path) -> None:
 def test_wrong_firmware(tmp_path: Path) -> None:
     path = tmp_path / "firmware.bin"
     cases = [
-        (build(CHIPS["esp32s3"]), "is for ESP32S3 and this board is ESP32"),
+        (build(CHIPS["esp32s3"]), "is for ESP32-S3 and this board is ESP32"),
         (b"PK\x03\x04" + bytes(100), "no firmware for a chip of this family"),
         (b"", "no firmware"),
         (IMAGE[:4096], "is cut off"),

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import shlex
 import threading
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -16,19 +18,23 @@ from trigpoint.commands import boardoptions as options
 from trigpoint.commands.board_enroll import enroll_port, show_enrolled
 
 if TYPE_CHECKING:
-    from rich.progress import Progress
+    from trigpoint_tools.serial.esptool import Chip
     from trigpoint_tools.serial.firmware import Firmware
-    from trigpoint_tools.serial.flashing import Flashed
     from trigpoint_tools.serial.ports import Port
+
+_AT_ONCE = 16
+"""So many boards are flashed at a time: more make a hub, and a small machine, slower than they are quick."""
 
 
 @dataclass
 class _Job:
-    """One board's row: `answer` is what --json prints of it."""
+    """One board: `answer` is what --json prints of it, `fault` an error that is nobody's but ours."""
 
     port: Port
+    chip: str = ""
     answer: dict[str, Any] = field(default_factory=dict)
     error: str = ""
+    fault: Exception | None = None
 
 
 def flash(
@@ -119,16 +125,35 @@ def flash(
             if not job.error:
                 _enroll(job, answers, secrets, quiet=as_json)
     failed = [job for job in jobs if job.error]
+    for job in failed:
+        if job.fault and not all_boards:
+            raise job.fault
     if as_json:
         listed = [{"port": job.port.device, **job.answer, "error": job.error or None} for job in jobs]
         typer.echo(json.dumps(listed if all_boards else listed[0], indent=2))
         raise typer.Exit(1 if failed else 0)
-    if len(jobs) == 1 and failed:
+    if failed and not all_boards:
         raise OperatorError(failed[0].error)
     for job in failed:
-        typer.echo(f"error: {job.port.device}: {job.error}", err=True)
+        typer.echo(
+            f"error: {job.error if job.port.device in job.error else f'{job.port.device}: {job.error}'}", err=True
+        )
     if failed:
         raise OperatorError(f"{len(failed)} of {len(jobs)} boards are not ready: mend that, and run this again")
+    if no_enroll:
+        _show_flashed(jobs)
+
+
+def _show_flashed(jobs: Sequence[_Job]) -> None:
+    """Print what is on the boards now, and what comes next."""
+    if len(jobs) > 1:
+        typer.echo(f"MicroPython and Trigpoint are on {len(jobs)} boards.")
+        typer.echo("Next: trigpoint board enroll --csv FILE --gateway DIR")
+        return
+    answer = jobs[0].answer
+    place = "its ROMFS" if answer["application"] == "/rom" else f"slot {answer['application'][1:]}"
+    typer.echo(f"MicroPython {answer['micropython']} is on the board, and Trigpoint in {place}.")
+    typer.echo(f"Next: trigpoint board enroll {shlex.quote(jobs[0].port.device)} --gateway DIR")
 
 
 class _Firmware:
@@ -164,66 +189,141 @@ class _Firmware:
         return found
 
 
-def _flash_all(jobs: Sequence[_Job], choose: _Firmware, *, erase: bool, quiet: bool) -> None:
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-    from trigpoint_tools.serial import install
-
-    files = install.application()
-    with (
-        Progress(
-            SpinnerColumn(finished_text="[green]✓"),
-            TextColumn("{task.fields[port]}"),
-            TextColumn("{task.fields[chip]}", style="dim"),
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=24),
-            TextColumn("{task.percentage:>3.0f}%"),
-            TimeElapsedColumn(),
-            console=Console(stderr=True, quiet=quiet),
-        ) as progress,
-        ThreadPoolExecutor(len(jobs), "flash") as workers,
-    ):
-        list(workers.map(lambda job: _flash_one(job, choose, files, progress, erase), jobs))
-
-
-_WORDS = {
-    "look": "who is there",
-    "erase": "erases",
-    "write": "writes MicroPython",
-    "start": "starts it",
-    "install": "installs Trigpoint",
-    "ready": "ready",
+# What a row says at each stage, and how far the whole job is when the stage begins and when it ends: shares of the time
+# that it takes over USB.
+_STAGES = {
+    "look": ("asks who is there", 0.0, 0.05),
+    "firmware": ("looks for MicroPython", 0.05, 0.1),
+    "erase": ("erases the flash", 0.1, 0.1),
+    "write": ("writes MicroPython", 0.1, 0.6),
+    "start": ("waits for its prompt", 0.6, 0.65),
+    "install": ("installs Trigpoint", 0.65, 1.0),
+    "ready": ("ready", 1.0, 1.0),
 }
 
 
-def _flash_one(job: _Job, choose: _Firmware, files: dict[str, bytes], progress: Progress, erase: bool) -> None:
+class _Rows:
+    """One progress row for each board, on the screen while the block runs."""
+
+    def __init__(self, jobs: Sequence[_Job], *, quiet: bool) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, Task, TextColumn
+        from rich.text import Text
+
+        class Mark(ProgressColumn):
+            """A spinner that ends as a tick or a cross."""
+
+            def __init__(self) -> None:
+                self._spinner = SpinnerColumn()
+                super().__init__()
+
+            def render(self, task: Task) -> Any:
+                mark = task.fields["mark"]
+                return Text.from_markup(mark) if mark else self._spinner.render(task)
+
+        class Took(ProgressColumn):
+            """Seconds since the board's turn came."""
+
+            def render(self, task: Task) -> Text:
+                seconds = task.finished_time if task.finished else task.elapsed
+                return Text(f"{seconds or 0:3.0f} s", style="dim")
+
+        self._progress = Progress(
+            Mark(),
+            TextColumn("{task.fields[port]}", style="bold", markup=False),
+            TextColumn("{task.fields[chip]}", markup=False),
+            TextColumn("{task.description}", style="dim"),
+            BarColumn(bar_width=12),
+            Took(),
+            console=Console(stderr=True, quiet=quiet),
+        )
+        self._tasks = {
+            id(job): self._progress.add_task(
+                "waits for its turn", total=1.0, start=False, port=job.port.device, chip=job.port.bridge, mark=""
+            )
+            for job in jobs
+        }
+
+    def __enter__(self) -> _Rows:
+        self._progress.__enter__()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._progress.__exit__(*error)
+
+    def begin(self, job: _Job) -> None:
+        self._progress.start_task(self._tasks[id(job)])
+
+    def chip(self, job: _Job, chip: Chip) -> None:
+        self._progress.update(self._tasks[id(job)], chip=_described(chip))
+
+    def stage(self, job: _Job, what: str, part: float) -> None:
+        said, begins, ends = _STAGES[what]
+        task = self._tasks[id(job)]
+        self._progress.update(task, description=said, completed=begins + (ends - begins) * part)
+
+    def end(self, job: _Job) -> None:
+        task = self._tasks[id(job)]
+        if job.error:
+            self._progress.update(task, description="[red]failed[/]", mark="[red]✗[/]")
+            self._progress.stop_task(task)
+        else:
+            self._progress.update(task, description="[green]ready[/]", mark="[green]✓[/]", completed=1.0)
+
+
+def _described(chip: Chip) -> str:
+    from trigpoint_tools.serial.image import title
+
+    size = f"  {chip.flash >> 20} MB" if chip.flash else ""
+    return f"{title(chip.name)}  {chip.mac}{size}"
+
+
+def _flash_all(jobs: Sequence[_Job], choose: _Firmware, *, erase: bool, quiet: bool) -> None:
+    """Flash the boards, many at once. The threads are daemons, so that Ctrl-C need not wait for them."""
+    from trigpoint_tools.serial import install
+
+    files = install.application()
+    waiting: SimpleQueue[_Job] = SimpleQueue()
+    for job in jobs:
+        waiting.put(job)
+    with _Rows(jobs, quiet=quiet) as rows:
+
+        def work() -> None:
+            with contextlib.suppress(Empty):
+                while True:
+                    _flash_one(waiting.get_nowait(), choose, files, rows, erase=erase)
+
+        workers = [threading.Thread(target=work, daemon=True) for _ in range(min(len(jobs), _AT_ONCE))]
+        for worker in workers:
+            worker.start()
+        for worker in workers:
+            worker.join()
+
+
+def _flash_one(job: _Job, choose: _Firmware, files: dict[str, bytes], rows: _Rows, *, erase: bool) -> None:
     from trigpoint_tools.serial import flashing
 
     from trigpoint.errors import OperatorError
 
-    task = progress.add_task(_WORDS["look"], total=1.0, port=job.port.device, chip=job.port.bridge)
+    def found(chip: Chip) -> None:
+        rows.chip(job, chip)
+        job.chip = _described(chip)
+        job.answer |= {"chip": chip.name, "mac": chip.mac, "flash_bytes": chip.flash}
+
+    rows.begin(job)
     try:
-        done: Flashed = flashing.flash(
-            job.port,
-            choose,
-            files,
-            lambda what, part: progress.update(task, description=_WORDS[what], completed=part),
-            erase=erase,
+        done = flashing.flash(
+            job.port, choose, files, lambda what, part: rows.stage(job, what, part), found=found, erase=erase
         )
     except OperatorError as error:
         job.error = str(error)
-        progress.update(task, description="[red]failed")
-        return
-    chip = done.chip
-    job.answer = {
-        "chip": chip.name,
-        "mac": chip.mac,
-        "flash_bytes": chip.flash,
-        "micropython": done.version,
-        "files_written": done.files,
-    }
-    size = f", {chip.flash >> 20} MB" if chip.flash else ""
-    progress.update(task, chip=f"{chip.name.upper()} {chip.mac}{size}")
+    except Exception as error:
+        job.error = f"{type(error).__name__}: {error}; this is a fault of ours: report it with what --debug prints"
+        job.fault = error
+    else:
+        job.port = done.port
+        job.answer |= {"micropython": done.version, "application": done.place, "files_written": done.files}
+    rows.end(job)
 
 
 def _enroll(job: _Job, answers: options.Answers, secrets: options.Secrets, *, quiet: bool) -> None:

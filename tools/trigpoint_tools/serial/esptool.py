@@ -17,6 +17,7 @@ from pathlib import Path
 from trigpoint.errors import OperatorError
 
 from trigpoint_tools.serial import ports
+from trigpoint_tools.serial.image import title
 
 BAUD = 460800
 """Bits a second while writing: what all bridges in use can do. The conversation begins at 115,200."""
@@ -131,13 +132,30 @@ _REMEDIES: tuple[tuple[str, str], ...] = (
         "run this again",
     ),
     (
-        r"No serial data received|No serial data",
+        r"No serial data received|serial TX path seems to be down",
         "{port} is there but the chip is silent: check that the board has power, try another cable, or hold its BOOT "
         "button while this starts",
     ),
     (
-        r"exceeds? (?:the )?flash|does not fit|bigger than",
+        r"will not fit in \d+ bytes of flash",
         "the firmware is larger than the flash of this board: take a build for its size",
+    ),
+    (
+        r"requires chip revision (\S+) or higher \(this chip is revision (\S+)\)",
+        "the chip at {port} is of revision {1} and this firmware needs {0}: take an older release, or another board",
+    ),
+    (
+        r"fatal error occurred:.*(?:[Ss]ecure [Dd]ownload|[Ss]ecure [Bb]oot|[Ff]lash encryption)",
+        "the chip at {port} is locked by its fuses (secure boot or flash encryption) for whoever holds its keys: take "
+        "another board",
+    ),
+    (
+        r"Failed to autodetect chip type|[Uu]nsupported chip|unknown chip",
+        "the chip at {port} is none that esptool knows: Trigpoint runs on ESP32, S2, S3, C3 and C6",
+    ),
+    (
+        r"Failed to set baud rate",
+        "the bridge at {port} cannot do {baud} bits a second: bring its driver up to date, or try another cable",
     ),
     (
         r"MD5 of file does not match|Digest mismatch|Hash of data.*(?:fail|mismatch)",
@@ -145,8 +163,9 @@ _REMEDIES: tuple[tuple[str, str], ...] = (
     ),
     (
         r"stopped responding|No more data|device disconnected|Input/output error|returned no data|Packet content "
-        r"transfer stopped|Response doesn't match|Invalid head of packet|Timed out waiting|write failed|Lost connection"
-        r"|socket disconnected|Connection reset|Broken pipe",
+        r"transfer stopped|data stream stopped|Response doesn't match|Invalid (?:head of packet|SLIP escape)|Timed out "
+        r"waiting|write failed|Lost connection|socket disconnected|Connection reset|Broken pipe|start stub flasher"
+        r"|Guru Meditation",
         "the connection to {port} was cut in the middle: plug the board in again and run the same command, it begins "
         "anew where it must",
     ),
@@ -170,7 +189,7 @@ def _fill(remedy: str, found: re.Match[str] | None, reader: Reader, port: str) -
         return ports.explain(port, PermissionError(13, "Permission denied"))
     groups = [group.upper() for group in found.groups()] if found else []
     return remedy.format(
-        *groups, port=port, chip=reader.chip.upper(), missing=ports.missing(port), busy=ports.busy(port)
+        *groups, port=port, chip=title(reader.chip), baud=BAUD, missing=ports.missing(port), busy=ports.busy(port)
     )
 
 
@@ -205,7 +224,9 @@ class Esptool:
         """
         reader = self._run(["flash-id"])
         if not reader.chip or not reader.mac:
-            raise OperatorError(explain(reader, self._port))
+            raise OperatorError(
+                f"esptool does not say what is at {self._port}: bring it up to date with `pip install -U esptool`"
+            )
         return Chip(reader.chip, reader.description, reader.mac, reader.flash)
 
     def erase(self, chip: str) -> None:

@@ -23,7 +23,7 @@ from typing import Any, Final
 
 from trigpoint.errors import OperatorError
 
-from trigpoint_tools.serial.image import CHIPS, MOST_BYTES, Firmware, inspect, load, pieces, titles
+from trigpoint_tools.serial.image import CHIPS, MOST_BYTES, Firmware, inspect, load, pieces, title, titles
 
 __all__ = [
     "LATEST",
@@ -86,7 +86,7 @@ def file_name(version: str, chip: str, releases: Mapping[str, Release] | None = 
     releases = shipped() if releases is None else releases
     version = _whole(version)
     if chip not in CHIPS:
-        raise OperatorError(f"Trigpoint does not run on {chip.upper()}: take a board with {titles()}")
+        raise OperatorError(f"Trigpoint does not run on {title(chip)}: take a board with {titles()}")
     if version not in releases:
         raise OperatorError(
             f"the release {version} is not known here, which knows {', '.join(releases)}: fetch its .bin from "

@@ -25,7 +25,10 @@ _PROMPT_S = 40
 _PAUSE_S = 1.0
 
 Stage = Callable[[str, float], None]
-"""Told what is going on, in a word or two, and how much of it is done, 0 to 1."""
+"""Told what is going on, one of `STAGES`, and how much of it is done, 0 to 1."""
+
+STAGES = ("look", "firmware", "erase", "write", "start", "install", "ready")
+"""In this order; `erase` only if it was asked for."""
 
 Choose = Callable[[str], Firmware]
 """From a chip's name to its firmware."""
@@ -36,15 +39,17 @@ class Flashed:
     """A board that is ready to be enrolled.
 
     Attributes:
-        port: where it is.
+        port: where it is now: native USB can come back under another name.
         chip: what it is.
         version: MicroPython's.
+        place: where the application is: /rom, /a or /b.
         files: how many files were written; 0 if all were there.
     """
 
-    port: str
+    port: ports.Port
     chip: Chip
     version: str
+    place: str
     files: int
 
 
@@ -54,6 +59,7 @@ def flash(
     files: Mapping[str, bytes],
     stage: Stage = lambda what, part: None,
     *,
+    found: Callable[[Chip], None] = lambda chip: None,
     erase: bool = False,
     esptool: Callable[[str], Esptool] = Esptool,
     sleep: Callable[[float], None] = time.sleep,
@@ -65,6 +71,7 @@ def flash(
         choose: gives the firmware, once the chip is known.
         files: as `install.application` gives them.
         stage: told of the progress.
+        found: told of the chip.
         erase: whether to erase the whole flash before, and with it key and journal.
         esptool: makes the esptool for a port.
         sleep: waits.
@@ -76,32 +83,52 @@ def flash(
     ports.check(port)
     tool = esptool(port.device)
     chip = tool.identify()
+    found(chip)
+    stage("firmware", 0.0)
     chosen = choose(chip.name)
-    data = chosen.path.read_bytes()
-    if chip.flash and chosen.offset + len(data) > chip.flash:
+    content = contents(chosen, files)
+    end = max(offset + len(data) for offset, data in content)
+    if chip.flash and end > chip.flash:
         raise OperatorError(
             f"{chosen.path} needs more than the {chip.flash >> 20} MB of flash at {port.device}: take a smaller build"
         )
     if erase:
         stage("erase", 0.0)
         tool.erase(chip.name)
+    stage("write", 0.0)
     with tempfile.TemporaryDirectory(prefix="trigpoint-") as folder:
         pieces = []
-        for offset, content in firmware.pieces(chosen, data):
+        for offset, data in content:
             path = Path(folder) / f"{offset:#x}.bin"
-            path.write_bytes(content)
+            path.write_bytes(data)
             pieces.append((offset, path))
-        stage("write", 0.0)
         tool.write(chip.name, pieces, lambda part: stage("write", part))
     stage("start", 0.0)
-    with await_prompt(port.device, sleep) as session:
-        done = install.install(session, files, lambda part: stage("install", part))
+    port, session = await_prompt(port, chip, sleep)
+    with session:
+        stage("install", 0.0)
+        in_rom = chosen.rom[0] in dict(content)
+        place = "/rom" if in_rom else install.active_slot(session)
+        done = install.install(session, files, lambda part: stage("install", part), in_rom=in_rom)
     stage("ready", 1.0)
-    return Flashed(port.device, chip, chosen.version, len(done.write))
+    return Flashed(port, chip, chosen.version, place, len(done.write))
 
 
-def await_prompt(device: str, sleep: Callable[[float], None] = time.sleep) -> Session:
+def contents(chosen: Firmware, files: Mapping[str, bytes]) -> list[tuple[int, bytes]]:
+    """Return what esptool is to write, as (offset in flash, content): the firmware and, where it has room, a ROMFS."""
+    pieces = firmware.pieces(chosen, chosen.path.read_bytes())
+    start, end = chosen.rom
+    image = install.rom(files)
+    return [*pieces, (start, image)] if len(image) <= end - start else pieces
+
+
+def await_prompt(
+    port: ports.Port, chip: Chip, sleep: Callable[[float], None] = time.sleep
+) -> tuple[ports.Port, Session]:
     """Open the prompt of a board that has just been reset; the first start of a new one formats its flash.
+
+    Returns:
+        The port, under the name that it has now, and the session.
 
     Raises:
         OperatorError: MicroPython did not come up.
@@ -109,8 +136,12 @@ def await_prompt(device: str, sleep: Callable[[float], None] = time.sleep) -> Se
     began = time.monotonic()
     while True:
         try:
-            return Session(device)
-        except OperatorError:
+            return port, Session(port.device)
+        except OperatorError as error:
             if time.monotonic() - began > _PROMPT_S:
-                raise
+                raise OperatorError(
+                    f"MicroPython is on the board at {port.device} but does not answer: press its RESET button, or "
+                    "pull the cable and plug it in again, then run this again"
+                ) from error
         sleep(_PAUSE_S)
+        port = ports.moved(port, chip.mac, ports.find())

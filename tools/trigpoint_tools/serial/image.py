@@ -86,7 +86,7 @@ def inspect(path: Path, data: bytes, chip: str) -> Firmware:
             flash; with the remedy.
     """
     if chip not in CHIPS:
-        raise OperatorError(f"Trigpoint does not run on {chip.upper()}: take a board with {titles()}")
+        raise OperatorError(f"Trigpoint does not run on {title(chip)}: take a board with {titles()}")
     _, wanted, offset = CHIPS[chip]
     if len(data) < _HEADER.size or data[0] != _IMAGE_MAGIC:
         raise OperatorError(
@@ -94,8 +94,8 @@ def inspect(path: Path, data: bytes, chip: str) -> Firmware:
         )
     _, number = _HEADER.unpack_from(data)
     if number != wanted:
-        other = next((name for name, (_, known, _) in CHIPS.items() if known == number), f"chip number {number}")
-        raise OperatorError(f"{path} is for {other.upper()} and this board is {chip.upper()}: take the file for it")
+        other = next((title(name) for name, (_, known, _) in CHIPS.items() if known == number), f"chip number {number}")
+        raise OperatorError(f"{path} is for {other} and this board is {title(chip)}: take the file for it")
     if _described(data, _DESCRIPTION_AT) is not None:
         raise OperatorError(f"{path} is an update file, the application alone: take the whole .bin, not the .app-bin")
     at = _APPLICATION - offset + _DESCRIPTION_AT
@@ -144,9 +144,14 @@ def load(path: Path, chip: str) -> Firmware:
         ) from error
 
 
+def title(chip: str) -> str:
+    """Return a chip's name as it is printed on it: esp32s3 is an ESP32-S3."""
+    return chip.upper() if chip in ("esp32", "esp8266") else f"{chip[:5].upper()}-{chip[5:].upper()}"
+
+
 def titles() -> str:
     """Return the chips that Trigpoint runs on, for a sentence."""
-    return ", ".join(name.upper() for name in CHIPS)
+    return ", ".join(map(title, CHIPS))
 
 
 def _described(data: bytes, at: int) -> tuple[str, str] | None:

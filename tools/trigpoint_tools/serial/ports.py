@@ -103,6 +103,21 @@ def has_mac(port: Port, mac: str) -> bool:
     return port.serial_number.lower() == mac
 
 
+def moved(port: Port, mac: str, found: Sequence[Port]) -> Port:
+    """Return the port under the name that it has now: native USB goes with a reset and may come back under another.
+
+    Args:
+        port: as it was.
+        mac: of the chip behind it.
+        found: what is on USB now.
+    """
+    if port.is_url or any(other.device == port.device for other in found):
+        return port
+    return next(
+        (other for other in found if has_mac(other, mac) or other.serial_number == port.serial_number != ""), port
+    )
+
+
 def check(port: Port) -> None:
     """See whether a port can be opened and nobody else has it.
 
