@@ -119,8 +119,10 @@ def test_forced_measurement_takes_its_time_and_is_counted_once() -> None:
     world.monotonic += 0.001
     assert not registers(part, STATUS, 1)[0] & 8
     assert registers(part, CTRL_MEAS, 1)[0] & 3 == 0
-    assert len(part.conversions) == 1
+    assert not part.conversions  # nobody has it yet
     pressure, temperature, humidity = raw(registers(part, DATA, 8))
+    assert raw(registers(part, DATA, 8)) == (pressure, temperature, humidity)
+    assert len(part.conversions) == 1
     t_fine = part.calibration.t_fine(temperature)
     assert part.calibration.temperature(t_fine) == part.conversions[0].temperature == 2153
     assert part.calibration.pressure(pressure, t_fine) == part.conversions[0].pressure

@@ -30,20 +30,22 @@ from trigpoint_tools.emulator.facts import (
 )
 from trigpoint_tools.emulator.host import Host, shared_host
 from trigpoint_tools.emulator.interpreter import find_micropython
+from trigpoint_tools.emulator.link import Link
 from trigpoint_tools.emulator.network import Network
 from trigpoint_tools.emulator.nvs import Nvs, Storage, StorageFile
 from trigpoint_tools.emulator.pads import Pads
 from trigpoint_tools.emulator.partition import Partition
 from trigpoint_tools.emulator.parts.atecc608 import Atecc608
 from trigpoint_tools.emulator.parts.bme280 import Bme280
+from trigpoint_tools.emulator.parts.fault import Fault
 from trigpoint_tools.emulator.power import Usage
 from trigpoint_tools.emulator.process import BoardProcess
 from trigpoint_tools.emulator.soc import ResetCause, Soc
-from trigpoint_tools.emulator.soldered import solder
+from trigpoint_tools.emulator.soldered import Part, solder
 from trigpoint_tools.emulator.terminal import SOFT_REBOOT, Terminal
-from trigpoint_tools.emulator.weather import Weather
+from trigpoint_tools.emulator.weather import Air
 from trigpoint_tools.emulator.wifi import AccessPoint, Station
-from trigpoint_tools.emulator.wire import Kind, edge, error, reply
+from trigpoint_tools.emulator.wire import Kind, clock_fault, edge, error, reply
 
 _FACTS = "board.json"
 _IMAGE = "flash.img"
@@ -51,6 +53,8 @@ _NVS = "nvs.json"
 _LOCK = "lock"
 _SECURE_ELEMENT = "atecc608.json"
 _MAX_OUTPUT = 1 << 20
+_TALKS = (Kind.I2C_TRANSFER, Kind.UART_READ, Kind.ONEWIRE_RESET, Kind.ONEWIRE_READ, Kind.ONEWIRE_WRITE)
+_QUIET_S = 0.05
 _NOT_RESOLVED = -202  # what the ESP32's getaddrinfo raises when there is no network or no such name
 _ESPRESSIF = bytes.fromhex("240ac4")
 _WATCHDOG_BITES = "\r\nE task_wdt: Task watchdog got triggered.\r\nRebooting...\r\n"
@@ -68,6 +72,7 @@ class EmulatedBoard:
         station: its Wi-Fi; the networks in reach and the driver's faults may be changed while it is off.
         hosts: what names it can look up besides those that this machine can: name to IPv4 address. May be changed at
             any time.
+        link: what is wrong with the way of its TCP connections. May be changed at any time.
     """
 
     def __init__(
@@ -75,7 +80,7 @@ class EmulatedBoard:
         directory: Path,
         facts: Facts,
         clock: WorldClock,
-        weather: Weather,
+        weather: Air,
         host: Host,
         *,
         partition: Partition | None = None,
@@ -131,7 +136,9 @@ class EmulatedBoard:
             ),
         )
         self.hosts: dict[str, str] = {}
-        self._network = Network(self._soc.connected, self.hosts)
+        self.link = Link()
+        self._network = Network(self._soc.connected, self.hosts, self.link)
+        self._talked_at = 0.0
         self._once = False  # whether the board is to go off when its process ends, instead of booting again
         self._process: BoardProcess | None = None
         self._life: asyncio.Task[int] | None = None
@@ -146,13 +153,14 @@ class EmulatedBoard:
         directory: Path,
         config: Mapping[str, Any],
         clock: WorldClock,
-        weather: Weather,
+        weather: Air,
         heap: str = "160k",
         *,
         device: Path | None = None,
         access_point: tuple[str, str] | None = None,
         wiring: Sequence[Wiring] | None = None,
         mac: bytes | None = None,
+        chip: str = "esp32",
         host: Host | None = None,
     ) -> EmulatedBoard:
         """Make a board with empty NVS and flash its file system.
@@ -167,6 +175,7 @@ class EmulatedBoard:
             access_point: name and key of the Wi-Fi in reach, by default the first that the configuration names.
             wiring: the sensors, by default those that the configuration names.
             mac: unique id, by default a new one.
+            chip: which chip of the family it is.
             host: what serves it, by default one thread for all boards of this program.
 
         Raises:
@@ -182,6 +191,7 @@ class EmulatedBoard:
             password=password,
             wiring=wiring_of(config) if wiring is None else tuple(wiring),
             secure_element=secure_element_of(config),
+            chip=chip,
         )
         directory.mkdir(parents=True, exist_ok=True)
         files = boardfiles.device_files(device or boardfiles.device_directory(), compiled=True)
@@ -190,7 +200,7 @@ class EmulatedBoard:
         return cls(directory, facts, clock, weather, host or shared_host())
 
     @classmethod
-    def open(cls, directory: Path, clock: WorldClock, weather: Weather, *, host: Host | None = None) -> EmulatedBoard:
+    def open(cls, directory: Path, clock: WorldClock, weather: Air, *, host: Host | None = None) -> EmulatedBoard:
         """Take up a board that `create` has made, perhaps in an earlier program.
 
         Raises:
@@ -225,6 +235,26 @@ class EmulatedBoard:
     def power(self) -> Usage:
         """Its time in each power state, since this object was made, up to the last change of state."""
         return self._soc.power.usage
+
+    @property
+    def boots(self) -> int:
+        """How often it has started, since this object was made."""
+        return self._soc.power.usage.boots
+
+    @property
+    def pid(self) -> int | None:
+        """The id of the process in which it runs, None while it is off or asleep."""
+        return self._process.pid if self._process is not None and self.alive and not self.asleep else None
+
+    @property
+    def connections(self) -> int:
+        """How many TCP connections it has open."""
+        return self._network.connections
+
+    @property
+    def clock_sets(self) -> int:
+        """How often its firmware has set the clock, since this object was made."""
+        return self._soc.rtc_sets
 
     @property
     def console(self) -> list[str]:
@@ -307,6 +337,21 @@ class EmulatedBoard:
     def wifi(self, up: bool) -> None:
         """Switch its access point on or off."""
         self._host.loop.call_soon_threadsafe(self._switch_access_point, up)
+
+    def reset_connections(self) -> None:
+        """Reset its TCP connections, as routers do that have forgotten them."""
+        self._host.loop.call_soon_threadsafe(self._network.reset)
+
+    def skew(self, ppm: float, jump_s: int = 0) -> None:
+        """Let its crystal run fast by so many parts per million from now on, and its clock jump by so many seconds.
+
+        Timers and time of day go by the crystal; ticks and sleeps, which are real time, do not.
+        """
+        self._host.loop.call_soon_threadsafe(self._skew, ppm, jump_s)
+
+    def break_part(self, number: int, fault: Fault) -> None:
+        """Give one of `parts` a fault, or take it away, as soon as nobody is talking to a part."""
+        self._host.loop.call_soon_threadsafe(self._break, self.parts[number], fault)
 
     def drive(self, pin: int, level: int | None) -> None:
         """Put a level on a pin from outside, or with None take it away again."""
@@ -461,6 +506,8 @@ class EmulatedBoard:
                 return None
             if kind in (Kind.RESOLVE, Kind.RESOLVE_DATAGRAM):
                 return reply(await self._resolve(kind, payload))
+            if kind in _TALKS:
+                self._talked_at = time.monotonic()
             answer = self._soc.answer(kind, payload)
             if kind == Kind.WATCHDOG_START:
                 self._watch(self._process)
@@ -502,6 +549,18 @@ class EmulatedBoard:
             self._restart(ResetCause.WATCHDOG)
         else:
             self._host.loop.call_later(left, self._watch, process)
+
+    def _skew(self, ppm: float, jump_s: int) -> None:
+        told = self._soc.skew(ppm, jump_s)
+        if self._process is not None:
+            self._process.tell(clock_fault(told))
+
+    def _break(self, part: Part, fault: Fault) -> None:
+        """Between a part's answer and the end of its transfer a fault would make nonsense of what it has counted."""
+        if time.monotonic() - self._talked_at < _QUIET_S:
+            self._host.loop.call_later(_QUIET_S, self._break, part, fault)
+        else:
+            part.fault = fault
 
     def _switch_access_point(self, up: bool) -> None:
         self.station.access_point_switched(up, time.monotonic())

@@ -5,9 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import struct
 from collections.abc import Callable, Mapping
 
+from trigpoint_tools.emulator.link import Link
+
 _CHUNK = 16384
+_AHEAD = 64  # chunks under way at once
+_RESET = struct.pack("ii", 1, 0)  # SO_LINGER of no time: close() sends RST
 
 
 class Network:
@@ -21,11 +26,14 @@ class Network:
     Args:
         connected: whether the board's station has an address now.
         hosts: name to IPv4 address, asked before this machine's own names.
+        link: what is wrong with the way of TCP connections.
     """
 
-    def __init__(self, connected: Callable[[], bool], hosts: Mapping[str, str]) -> None:
+    def __init__(self, connected: Callable[[], bool], hosts: Mapping[str, str], link: Link | None = None) -> None:
         self._connected = connected
         self._hosts = hosts
+        self._link = link or Link()
+        self._open: set[tuple[asyncio.StreamWriter, asyncio.StreamWriter]] = set()
         self._servers: dict[tuple[str, int], asyncio.Server] = {}
         self._relays: dict[tuple[str, int], _Relay] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -60,6 +68,20 @@ class Network:
         self._changed.set()
         self._changed = asyncio.Event()
 
+    @property
+    def connections(self) -> int:
+        """How many connections are open."""
+        return len(self._open)
+
+    def reset(self) -> None:
+        """Reset every connection: both ends see it broken at once, and what was under way is gone."""
+        for pair in tuple(self._open):
+            self._link.resets += 1
+            for writer in pair:
+                if (end := writer.get_extra_info("socket")) is not None:
+                    end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+                writer.transport.abort()
+
     def drop(self) -> None:
         """End every connection, as when the board has lost its power."""
         for task in self._tasks:
@@ -82,11 +104,17 @@ class Network:
         try:
             await self._on_the_air()
             far_reader, far_writer = await asyncio.open_connection(host, port)
+            self._open.add(ends := (writer, far_writer))
+            self._link.connects += 1
+            number = self._link.connects
             try:
                 async with asyncio.TaskGroup() as group:
-                    group.create_task(self._pump(reader, far_writer))
-                    group.create_task(self._pump(far_reader, writer))
+                    for source, sink, from_board in ((reader, far_writer, True), (far_reader, writer, False)):
+                        under_way: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue(_AHEAD)
+                        group.create_task(self._take(source, under_way, number if from_board else None))
+                        group.create_task(self._deliver(under_way, sink, None if from_board else number))
             finally:
+                self._open.discard(ends)
                 far_writer.close()
         except* (OSError, asyncio.CancelledError):
             pass
@@ -94,12 +122,34 @@ class Network:
             self._tasks.discard(task)
             writer.close()
 
-    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _take(
+        self, reader: asyncio.StreamReader, under_way: asyncio.Queue[tuple[float, bytes]], sent: int | None
+    ) -> None:
+        """Put what comes on its way, with the moment at which it is there: none overtakes another."""
+        now = asyncio.get_running_loop().time
+        due = 0.0
         while data := await reader.read(_CHUNK):
+            if sent is not None and self._link.tap is not None:
+                self._link.tap(sent, True, data)
+            due = max(due, now() + self._link.hold())
+            await under_way.put((due, data))
+        await under_way.put((due, b""))
+
+    async def _deliver(
+        self, under_way: asyncio.Queue[tuple[float, bytes]], writer: asyncio.StreamWriter, got: int | None
+    ) -> None:
+        now = asyncio.get_running_loop().time
+        while True:
+            due, data = await under_way.get()
+            if (left := due - now()) > 0:
+                await asyncio.sleep(left)
             await self._on_the_air()
+            if not data:
+                break
+            if got is not None and self._link.tap is not None:
+                self._link.tap(got, False, data)
             writer.write(data)
             await writer.drain()
-        await self._on_the_air()
         with contextlib.suppress(OSError):
             writer.write_eof()
 

@@ -18,7 +18,7 @@ from trigpoint_tools.emulator.wire import INTERRUPT, Kind, RequestReader, WireFo
 
 # On an ESP32 the hardware's modules are in ROM and cost no heap. Here they are Python: this is what they take, and it
 # is added, so that the board's code has what it would have in a plain `micropython -X heapsize=`.
-_HARDWARE_HEAP = 34 * 1024
+_HARDWARE_HEAP = 34 * 1024 + 128
 
 # What the ROMFS partition's driver takes. The partition's content comes on top, with the heap's own tables for it: on a
 # chip it is in flash, in the processor's address space.

@@ -22,6 +22,7 @@ from trigpoint_tools.emulator.wifi import Station, Status
 from trigpoint_tools.emulator.wire import Kind
 
 _RTC_MEMORY = 2048
+_FINEST = 1_000_000  # denominator of a rate: the board counts with it in machine words
 _WPA2 = 3  # authmode of a network with a key, 0 of an open one
 
 
@@ -69,6 +70,9 @@ class Soc:
         nvs: the chip's NVS.
         station: its radio.
         pads: what its pins lead to.
+
+    Attributes:
+        rtc_sets: how often the board has set its RTC.
     """
 
     def __init__(
@@ -87,11 +91,14 @@ class Soc:
         self.station = station
         self.watchdog = Watchdog()
         self.power = PowerMeter()
-        self._clock = clock
         self._real_ns = real_ns
         self._monotonic = monotonic
         self.pads = pads
-        self._speed = Fraction(clock.speed).limit_denominator(1_000_000)
+        self._speed = Fraction(clock.speed).limit_denominator(_FINEST)
+        self._rate = self._speed  # of the crystal: microseconds by it in one of this machine
+        self._rate_since_us = int(clock.real_origin * 1_000_000)
+        self._crystal_us = clock.origin * 1_000_000  # what the crystal had counted then
+        self.rtc_sets = 0
         self._cause = ResetCause.POWER_ON
         self._code: str | None = None
         self._rtc_zero_us = 0
@@ -112,7 +119,7 @@ class Soc:
         self.nvs.power_on()
         self.pads.reset()
         if cause == ResetCause.POWER_ON:
-            self._rtc_zero_us = self._world_us()
+            self._rtc_zero_us = self._counted_us()
             self._rtc_memory = b""
             self.pads.power_on()
 
@@ -138,9 +145,17 @@ class Soc:
         handler = getattr(self, f"_{name}", None) or getattr(self.pads, name)
         return bytes(handler(payload) or b"")
 
-    def _world_us(self) -> int:
-        elapsed_us = self._real_ns() // 1000 - int(self._clock.real_origin * 1_000_000)
-        return self._clock.origin * 1_000_000 + elapsed_us * self._speed.numerator // self._speed.denominator
+    def skew(self, ppm: float, jump_s: int = 0) -> bytes:
+        """Let the crystal run fast by so many parts per million, and move the RTC; return what to tell the board."""
+        self._crystal_us = self._counted_us()
+        self._rate_since_us = self._real_ns() // 1000
+        self._rate = (self._speed * (1_000_000 + Fraction(ppm)) / 1_000_000).limit_denominator(_FINEST)
+        self._rtc_zero_us -= jump_s * 1_000_000
+        return struct.pack("<qQI", jump_s * 1_000_000, self._rate.numerator, self._rate.denominator)
+
+    def _counted_us(self) -> int:
+        elapsed_us = self._real_ns() // 1000 - self._rate_since_us
+        return self._crystal_us + elapsed_us * self._rate.numerator // self._rate.denominator
 
     def _boot(self, payload: bytes) -> bytes:
         (cpu_us,) = struct.unpack("<Q", payload)
@@ -148,10 +163,10 @@ class Soc:
         real_ns = self._real_ns()
         head = struct.pack(
             "<qqQIB",
-            self._world_us() - self._rtc_zero_us,
+            self._counted_us() - self._rtc_zero_us,
             real_ns,
-            self._speed.numerator,
-            self._speed.denominator,
+            self._rate.numerator,
+            self._rate.denominator,
             self._cause,
         )
         code = b"\0" if self._code is None else b"\1" + self._code.encode()
@@ -159,7 +174,8 @@ class Soc:
 
     def _rtc_set(self, payload: bytes) -> None:
         (us,) = struct.unpack("<q", payload)
-        self._rtc_zero_us = self._world_us() - us
+        self._rtc_zero_us = self._counted_us() - us
+        self.rtc_sets += 1
 
     def _rtc_memory_get(self, _: bytes) -> bytes:
         return self._rtc_memory

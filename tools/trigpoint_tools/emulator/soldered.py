@@ -100,7 +100,7 @@ def solder(
                 on.lines.append(SerialLine(wires.tx, wires.rx, pms5003))
             case "ds18b20":
                 rom = bytes.fromhex(wires.rom) or rom_of(int.from_bytes(seed[-6:], "big"))
-                part = ds18b20 = Ds18b20(rom, temperature, monotonic)
+                part = ds18b20 = Ds18b20(rom, temperature, monotonic, now=now)
                 on.onewire.setdefault(wires.pin, []).append(ds18b20)
             case _:
                 part = on.probes.setdefault(wires.pin, Probe())

@@ -14,7 +14,7 @@ from datetime import datetime
 from decimal import ROUND_HALF_EVEN, Decimal, InvalidOperation
 from importlib import metadata
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from trigpoint_tools.emulator.errors import EmulatorError
 
@@ -33,6 +33,14 @@ class Sample(NamedTuple):
     temperature: int
     humidity: int
     pressure: int
+
+
+class Air(Protocol):
+    """What sensors measure."""
+
+    def at(self, time: float) -> Sample:
+        """Return it at a moment in seconds since 1970; NoWeatherError if nothing is known of that moment."""
+        ...
 
 
 class NoWeatherError(LookupError):

@@ -1,12 +1,13 @@
 """The wire between a board's process and the emulator: requests and replies as bytes, no I/O.
 
     request: kind (1 byte), length (2 bytes, little endian), payload
-    reply:   length (2 bytes, little endian), status (1 byte: 0 well, 1 error, 2 Ctrl-C, 3 edge), payload
+    reply:   length (2 bytes, little endian), status (1 byte: 0 well, 1 error, 2 Ctrl-C, 3 edge, 4 clock), payload
 
-The board asks, the emulator answers each request with one reply, in order. Two things come unasked, between replies: an
-edge at a pin that the board watches, with the pin's number as payload, and Ctrl-C, without one. Ctrl-C is not sent as
-SIGINT, because the Unix port raises KeyboardInterrupt in the signal handler: at any machine instruction, even with the
-heap's lock held, where an ESP32 raises it between two bytecodes.
+The board asks, the emulator answers each request with one reply, in order. Three things come unasked, between replies:
+an edge at a pin that the board watches, with the pin's number as payload; Ctrl-C, without one; and what a fault does to
+its clock, in 20 bytes: the jump in microseconds, and the crystal's rate as a fraction. Ctrl-C is not sent as SIGINT,
+because the Unix port raises KeyboardInterrupt in the signal handler: at any machine instruction, even with the heap's
+lock held, where an ESP32 raises it between two bytecodes.
 
 The board's side is `hardware/_host.py`.
 """
@@ -20,6 +21,7 @@ _HEAD = struct.Struct("<BH")
 MAX_PAYLOAD = 0xFFFF
 INTERRUPT = struct.pack("<HB", 0, 2)
 _EDGE = 3
+_CLOCK = 4
 
 
 class Kind(IntEnum):
@@ -106,6 +108,11 @@ def reply(payload: bytes = b"") -> bytes:
 def edge(pin: int) -> bytes:
     """Return what tells the board of an edge at a pin."""
     return struct.pack("<HBB", 1, _EDGE, pin)
+
+
+def clock_fault(told: bytes) -> bytes:
+    """Return what tells the board of a fault of its clock: 20 bytes from `Soc.skew`."""
+    return struct.pack("<HB", len(told), _CLOCK) + told
 
 
 def error(code: int, text: str = "") -> bytes:

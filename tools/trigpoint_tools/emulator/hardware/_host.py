@@ -1,7 +1,8 @@
 # The board's side of the wire to the emulator: one request, one reply, over an inherited socket.
 #
 # request: kind (1 byte), length (2 bytes, little endian), payload
-# reply:   length (2 bytes, little endian), status (1 byte: 0 well, 1 error, 2 Ctrl-C, 3 edge at a pin), payload
+# reply:   length (2 bytes, little endian), status, payload
+# status:  1 byte: 0 well, 1 error, 2 Ctrl-C, 3 edge at a pin, 4 fault of the clock
 
 import os
 import sys
@@ -23,12 +24,7 @@ NVS_SET_I32 = const(11)
 NVS_SET_BLOB = const(12)
 NVS_ERASE_KEY = const(13)
 NVS_COMMIT = const(14)
-WLAN_ACTIVE = const(15)
-WLAN_CONNECT = const(16)
-WLAN_DISCONNECT = const(17)
-WLAN_STATUS = const(18)
 RESOLVE = const(19)
-WLAN_RECONNECTS = const(20)
 RESOLVE_DATAGRAM = const(21)
 PIN_SET = const(32)
 PIN_GET = const(33)
@@ -49,7 +45,9 @@ DEEP_SLEEP = const(46)
 _ERROR = const(1)
 _INTERRUPT = const(2)
 _EDGE = const(3)
+_CLOCK = const(4)
 
+clock_fault = None  # called with the payload when the clock jumps or changes its rate
 edges = []  # numbers of the pins whose handlers are to run where the board's code next waits
 
 FD = int(sys.argv[1])
@@ -70,9 +68,7 @@ def call(kind, head=b"", data=b""):
     _receive()
     interrupted = False
     while _rx[2] >= _INTERRUPT:
-        if _rx[2] == _EDGE:
-            edges.append(_link.read(1)[0])
-        else:
+        if not _taken():
             interrupted = True
         _receive()
     reply = _link.read(_rx[0] | _rx[1] << 8)
@@ -90,10 +86,19 @@ def call(kind, head=b"", data=b""):
 def listen():
     # Takes what the emulator sent unasked: an edge or Ctrl-C. Called where the board's code waits, once FD is readable.
     _receive()
+    if not _taken():
+        raise KeyboardInterrupt
+
+
+def _taken():
+    # Whether what came unasked was no Ctrl-C.
     if _rx[2] == _EDGE:
         edges.append(_link.read(1)[0])
+    elif _rx[2] == _CLOCK:
+        clock_fault(_link.read(20))
     else:
-        raise KeyboardInterrupt
+        return False
+    return True
 
 
 def _receive():

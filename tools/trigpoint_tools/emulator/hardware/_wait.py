@@ -17,12 +17,15 @@ timers = []
 handlers = {}  # pin: what to call at its edges
 
 _start = 0
+_base = 0
 _num = 1
 _den = 1
 
 
 def begin(start_ns, num, den):
-    global _start, _num, _den
+    # From now on the crystal has this rate. Timers keep their number of its microseconds.
+    global _start, _base, _num, _den
+    _base = world_us() if _start else 0
     _start = start_ns
     _num = num
     _den = den
@@ -35,7 +38,7 @@ def cpu_us():
 
 def world_us():
     # Microseconds of the world since this boot.
-    return (real_ns() - _start) // 1000 * _num // _den
+    return _base + (real_ns() - _start) // 1000 * _num // _den
 
 
 def run_due():

@@ -2,7 +2,10 @@
 # are real, so that network time-outs mean what they say.
 
 
+from struct import unpack
+
 import _builtin
+import _host
 import _wait
 from micropython import const
 
@@ -21,6 +24,17 @@ _rtc = 0  # microseconds since 2000 at boot
 def _set_rtc(us):
     global _rtc
     _rtc = us - _wait.world_us()
+
+
+def _fault(payload):
+    # The RTC jumps, and the crystal's rate changes.
+    global _rtc
+    jump, num, den = unpack("<qQI", payload)
+    _rtc += jump
+    _wait.begin(_wait.real_ns(), num, den)
+
+
+_host.clock_fault = _fault
 
 
 def _rtc_us():

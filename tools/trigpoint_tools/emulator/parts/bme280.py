@@ -31,7 +31,8 @@ _CTRL_HUM = 0xF2
 _STATUS = 0xF3
 _CTRL_MEAS = 0xF4
 _CONFIG = 0xF5
-_DATA = 0xF7  # 8 bytes: pressure 3, temperature 3, humidity 2
+_DATA = 0xF7  # pressure 3, temperature 3, humidity 2
+_DATA_SIZE = 8
 
 _FORCED = (1, 2)
 _OVERSAMPLING = (0, 1, 2, 4, 8, 16, 16, 16)
@@ -181,7 +182,7 @@ class Bme280:
         calibration: this part's words.
 
     Attributes:
-        conversions: every measurement that the part has made.
+        conversions: every measurement that the part has made and that was fetched from it.
         end_at: the world's second from which on the part is silent, None for never.
         fault: what is wrong with it.
     """
@@ -207,11 +208,12 @@ class Bme280:
         self._ready_at = 0.0
         self._busy_until: float | None = None
         self._pending: tuple[Conversion, bytes] | None = None
+        self._made: Conversion | None = None  # not fetched yet
         self._power_on()
 
     @property
     def readings(self) -> int:
-        """How many quantities it has measured."""
+        """How many quantities it has measured and handed over."""
         return sum(conversion.readings for conversion in self.conversions)
 
     def power_on(self) -> None:
@@ -231,6 +233,9 @@ class Bme280:
         """Return registers from the last address written on (section 6.2.2)."""
         self._settle()
         start = self._pointer
+        if self._made is not None and start <= _DATA and start + size >= _DATA + _DATA_SIZE:
+            self.conversions.append(self._made)
+            self._made = None
         return bytes(self._registers[(start + i) & 0xFF] for i in range(size))
 
     def _power_on(self) -> None:
@@ -240,11 +245,11 @@ class Bme280:
         registers[_CALIB_0 : _CALIB_0 + len(first)] = first
         registers[_CALIB_26 : _CALIB_26 + len(second)] = second
         registers[_ID] = CHIP_ID
-        registers[_DATA : _DATA + 8] = _data(_SKIPPED, _SKIPPED, _SKIPPED_HUMIDITY)
+        registers[_DATA : _DATA + _DATA_SIZE] = _data(_SKIPPED, _SKIPPED, _SKIPPED_HUMIDITY)
         registers[_STATUS] = 0x01  # im_update: calibration is being copied
         self._humidity_setting = 0
         self._busy_until = None
-        self._pending = None
+        self._pending = self._made = None
         self._ready_at = self._monotonic() + _START_UP_S
 
     def _settle(self) -> None:
@@ -261,10 +266,10 @@ class Bme280:
             self._registers[_STATUS] &= ~1
         if self._busy_until is not None and moment >= self._busy_until and self._pending is not None:
             conversion, data = self._pending
-            self._registers[_DATA : _DATA + 8] = data
+            self._registers[_DATA : _DATA + _DATA_SIZE] = data
             self._registers[_STATUS] &= ~8
             self._registers[_CTRL_MEAS] &= ~3  # back to sleep
-            self.conversions.append(conversion)
+            self._made = conversion
             self._busy_until = self._pending = None
 
     def _set(self, register: int, value: int) -> None:

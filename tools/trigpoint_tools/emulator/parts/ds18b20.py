@@ -49,23 +49,31 @@ class Ds18b20:
         rom: its ROM code, 8 bytes.
         world: the temperature in 0.01 degrees Celsius; None where there is none, and then the part is not there.
         monotonic: the machine's seconds, in which conversions take their time.
+        pace: 1.0 for the data sheet's conversion times; a test may hurry.
+        now: the world's seconds since 1970, for `results`; by default `monotonic`.
 
     Attributes:
         raw: if set, the value in 1/16 degrees that it measures instead of the world's.
         fault: what is wrong with it.
-        readings: how many conversions it has made whose result was fetched.
+        results: the conversions it has made whose result was fetched: the moment of their end, and the raw value.
     """
 
     def __init__(
-        self, rom: bytes, world: Callable[[], int | None], monotonic: Callable[[], float], pace: float = 1.0
+        self,
+        rom: bytes,
+        world: Callable[[], int | None],
+        monotonic: Callable[[], float],
+        pace: float = 1.0,
+        now: Callable[[], float] | None = None,
     ) -> None:
         self.rom = rom
         self.raw: int | None = None
-        self.readings = 0
+        self.results: list[tuple[float, int]] = []
         self.pace = pace
         self._fault = Fault.NONE
         self._world = world
         self._monotonic = monotonic
+        self._now = now or monotonic
         self._eeprom = bytes((0x4B, 0x46, 0x7F))
         self._distortion = Distortion()
         self.power_on()
@@ -81,10 +89,15 @@ class Ds18b20:
     def fault(self, fault: Fault) -> None:
         self._fault = fault
 
+    @property
+    def readings(self) -> int:
+        """How many quantities it has measured and handed over."""
+        return len(self.results)
+
     def power_on(self) -> None:
         """Start as after the supply voltage has come: +85 degrees in the scratchpad, settings from EEPROM."""
         self._scratchpad = bytearray(_POWER_ON_RAW.to_bytes(2, "little") + self._eeprom + b"\xff\x0c\x10")
-        self._converted = False
+        self._converted: tuple[float, int] | None = None
         self._end: float | None = None
         self._state = "deaf"
         self._in = 0
@@ -167,8 +180,9 @@ class Ds18b20:
         elif byte == _READ_SCRATCHPAD:
             content = bytes(self._scratchpad)
             self._say(self._distortion.of(self.fault, content + bytes((crc8(content),))))
-            self.readings += self._converted
-            self._converted = False
+            if self._converted is not None:
+                self.results.append(self._converted)
+                self._converted = None
             self._state = "said"
         elif byte == _COPY_SCRATCHPAD:
             self._eeprom = bytes(self._scratchpad[2:5])
@@ -194,11 +208,11 @@ class Ds18b20:
         if self._end is None or self._monotonic() < self._end:
             return
         self._end = None
-        self._converted = True
         value = self.raw if self.raw is not None else raw(self._world() or 0)
         # Lower resolutions leave their undefined low bits at 0 here.
         value &= ~((1 << 3 - (self._scratchpad[4] >> 5 & 3)) - 1)
         self._scratchpad[0:2] = value.to_bytes(2, "little", signed=True)
+        self._converted = (self._now(), value)
 
 
 def raw(centi: int) -> int:

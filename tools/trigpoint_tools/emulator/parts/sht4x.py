@@ -32,7 +32,7 @@ class Sht4x:
 
     Attributes:
         fault: what is wrong with it.
-        readings: how many quantities it has measured and handed over.
+        results: what it has measured and handed over: the moment, and the raw words of temperature and humidity.
     """
 
     def __init__(
@@ -45,17 +45,22 @@ class Sht4x:
     ) -> None:
         self.address = address
         self.fault = Fault.NONE
-        self.readings = 0
+        self.results: list[tuple[float, int, int]] = []
         self._world = world
         self._now = now
         self._monotonic = monotonic
         self._serial = serial
         self.power_on()
 
+    @property
+    def readings(self) -> int:
+        """How many quantities it has measured and handed over."""
+        return 2 * len(self.results)
+
     def power_on(self) -> None:
         """Start as after the supply voltage has come."""
         self._answer = b""
-        self._quantities = 0
+        self._made: tuple[float, int, int] | None = None
         self._busy_until = self._monotonic() + _RESET_S
 
     def write(self, data: bytes) -> None:
@@ -65,12 +70,13 @@ class Sht4x:
             return
         command = data[0]
         if command in _MEASURE_S:
-            self._answer = words(*raw(self._sample()))
-            self._quantities = 2
+            temperature, humidity = raw(self._sample())
+            self._answer = words(temperature, humidity)
+            self._made = (self._now(), temperature, humidity)
             self._busy_until = self._monotonic() + _MEASURE_S[command]
         elif command == _SERIAL:
             self._answer = words(self._serial >> 16, self._serial & 0xFFFF)
-            self._quantities = 0
+            self._made = None
         elif command == _RESET:
             self.power_on()
         else:
@@ -82,7 +88,9 @@ class Sht4x:
         if not self._answer:
             raise NakError
         answer, self._answer = self._answer, b""
-        self.readings += self._quantities
+        if self._made is not None:
+            self.results.append(self._made)
+            self._made = None
         return answer[:size] + b"\xff" * (size - len(answer))
 
     def _awake(self) -> None:
