@@ -15,6 +15,7 @@ from trigpoint.commands.api import serve, token
 from trigpoint.commands.board import board
 from trigpoint.commands.chain import chain
 from trigpoint.commands.demo import demo
+from trigpoint.commands.fleet import fleet
 from trigpoint.commands.gateway import LOOK_AFTER, RUN, SET_UP, gateway
 from trigpoint.commands.gateway_backup import backup, restore
 from trigpoint.commands.gateway_fsck import fsck
@@ -35,6 +36,7 @@ app = typer.Typer(
     epilog=_EXIT_CODES,
 )
 app.command(rich_help_panel="See it work")(demo)
+app.add_typer(fleet, name="fleet", rich_help_panel="See it work")
 app.command(rich_help_panel="Prove a reading")(verify)
 app.add_typer(receipt, name="receipt", rich_help_panel="Prove a reading")
 app.add_typer(log, name="log", rich_help_panel="Prove a reading")

@@ -7,7 +7,10 @@ from functools import cache
 from importlib import resources
 from pathlib import Path
 
-from trigpoint_tools.fleet.scenario import Scenario, ScenarioError, load, parse
+from trigpoint_tools.fleet.scenario import Scenario, ScenarioError, load
+
+FOLDER = Path(str(resources.files("trigpoint_tools.fleet"))) / "scenarios"
+"""Where their files are."""
 
 _FIRST = "first-light"
 _LAST = "bad-week"
@@ -16,8 +19,7 @@ _LAST = "bad-week"
 @cache
 def ready() -> tuple[Scenario, ...]:
     """Return the ready scenarios, from the one in which nothing goes wrong to the one in which everything does."""
-    folder = resources.files("trigpoint_tools.fleet") / "scenarios"
-    found = [parse(file.read_text(), file.name) for file in folder.iterdir() if file.name.endswith(".toml")]
+    found = [load(file) for file in FOLDER.glob("*.toml")]
     return tuple(sorted(found, key=lambda scenario: (scenario.name == _LAST, scenario.name != _FIRST, scenario.name)))
 
 

@@ -370,6 +370,10 @@ class Scenario:
             group["count"] = number
         return _ADAPTER.validate_python(fields)
 
+    def seeded(self, seed: int) -> Scenario:
+        """Return the same scenario with another seed, 0 to 2**63 - 1."""
+        return _ADAPTER.validate_python({**_ADAPTER.dump_python(self, by_alias=True), "seed": seed})
+
 
 _ADAPTER = TypeAdapter(Scenario)
 
