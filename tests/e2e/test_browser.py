@@ -1,0 +1,143 @@
+"""The board page in a real browser: an emulated board at its serial port, a wallet that passes on to a real chain."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from chromium import Page, open_page
+from trigpoint.api.tokens import Scope, TokenFile
+from trigpoint.chain.deploy import deploy
+from trigpoint.cli import app
+from trigpoint.clock import WorldClock
+from trigpoint.commands.gateway import load_config
+from trigpoint.init import Answers, create, create_keys, record_contracts
+from trigpoint_tools.demo import processes
+from trigpoint_tools.emulator.bootloader.chips import CHIPS
+from trigpoint_tools.emulator.image import build
+from trigpoint_tools.emulator.serialcable import SerialCable, make_directory
+from trigpoint_tools.emulator.weather import Sample, Weather
+from trigpoint_tools.localchain import CHAIN_ID, LocalChain
+from trigpoint_tools.serial import firmware, install, site
+from typer.testing import CliRunner
+from webserial import Desk, Wallet
+
+SPEED = 600
+ORIGIN = 1_370_000_000
+WEATHER = Weather((0, 2_000_000_000), (Sample(2000, 5000, 101_325), Sample(2000, 5000, 101_325)))
+AROUND = {
+    "wifi": [{"ssid": "home", "password": "correct horse"}],
+    "sensors": [{"type": "bme280", "scl": 22, "sda": 21, "address": 118}],
+}
+PICTURES = Path(__file__).parents[2] / "build" / "pictures" / "browser"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """The page as static files, for an ESP32."""
+    image = tmp_path / "firmware.bin"
+    image.write_bytes(build(CHIPS["esp32"]))
+    site.build(tmp_path / "page", [firmware.load(image, "esp32")], install.application())
+    return tmp_path / "page"
+
+
+@pytest.fixture
+def chain() -> Iterator[LocalChain]:
+    with LocalChain() as running:
+        yield running
+
+
+@pytest.fixture
+def broker(tmp_path: Path) -> Iterator[int]:
+    port = processes.free_port()
+    running = processes.broker(port, tmp_path / "broker.log")
+    running.start()
+    try:
+        processes.wait_for_port(port, running)
+        yield port
+    finally:
+        running.stop()
+
+
+@pytest.fixture
+def page(tmp_path: Path) -> Iterator[Page]:
+    with open_page(tmp_path) as opened:
+        opened.look()
+        yield opened
+
+
+def trigpoint(*words: object) -> str:
+    done = CliRunner().invoke(app, [str(word) for word in words], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    return done.stdout
+
+
+def test_a_blank_board_to_its_first_statement(
+    tmp_path: Path, folder: Path, chain: LocalChain, broker: int, page: Page
+) -> None:
+    started = time.time()
+    api = processes.free_port()
+    gw = tmp_path / "gw"
+    create_keys(gw)
+    create(
+        gw,
+        Answers(
+            broker_host="127.0.0.1",
+            broker_port=broker,
+            broker_tls=False,
+            rpc_url=chain.url,
+            chain_id=CHAIN_ID,
+            confirmations=0,
+            world=(ORIGIN, started, SPEED),
+        ),
+    )
+    deployed = deploy(chain.web3, chain.account())
+    record_contracts(gw / "gateway.toml", deployed.device_registry, deployed.transparency_log, deployed.block)
+    before, section, after = (gw / "gateway.toml").read_text().partition("[api]\n")
+    after = after.replace('listen = ""', f'listen = "127.0.0.1:{api}"').replace(
+        'board_page = ""', f'board_page = "{folder}"'
+    )
+    (gw / "gateway.toml").write_text(before + section + after)
+    assert load_config(gw).api.board_page == folder
+    trigpoint("gateway", "join-file", gw, tmp_path / "join.json", "--sensor", "bme280", "--sample-every", 600)
+    token = TokenFile(load_config(gw).tokens).add("maker", frozenset({Scope.JOIN, Scope.READINGS}), 0)
+
+    gateway = processes.gateway(gw, tmp_path / "gateway.log")
+    make_directory(tmp_path / "board", "esp32", AROUND, blank=True)
+    cable = SerialCable(tmp_path / "board", WorldClock(ORIGIN, started, SPEED), WEATHER)
+    gateway.start()
+    desk = Desk(page, cable.plug_in().rfc2217)
+    Wallet(page, chain.url, chain.account().address)
+    try:
+        processes.wait_for_port(api, gateway)
+        page.go(f"http://127.0.0.1:{api}/board/")
+        page.until("document.querySelector('#version').textContent.startsWith('Trigpoint')")
+        page.click("#connect-button")
+        page.until("!document.querySelector('#found').hidden", 60)
+        assert "No MicroPython answers" in page.text()
+        page.click("#install")
+        page.until("!document.querySelector('#wifi-form').hidden", 120)
+        page.until("[...document.querySelector('#network').options].some((one) => one.value === 'home')")
+        page.fill("#network", "home")
+        page.fill("#wifi-password", "correct horse")
+        page.click("#join")
+        page.until("document.querySelector('#enrol').dataset.state === 'open'", 60)
+        page.fill("#token", token)
+        page.click("#fetch")
+        page.click("#enrol-button")
+        page.until("!document.querySelector('#done').hidden", 90)
+        text = page.text()
+        assert "the gateway has verified it" in text
+        assert "20.00" in text
+        # Until the registration is mirrored the gateway does not know the board.
+        assert [one for one in page.complaints if "404" not in one or "/v1/boards/" not in one] == []
+        stored = json.loads(trigpoint("board", "ls", "--gateway", gw, "--json"))
+        assert stored["gateway"][0]["board"] in text
+    finally:
+        page.picture(PICTURES / "last.png")
+        desk.end()
+        cable.unplug()
+        gateway.stop()
