@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import fcntl
 import shutil
-import signal
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, contextmanager
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 from rich.console import Console
@@ -26,6 +24,7 @@ from trigpoint_tools.demo.progress import Progress
 from trigpoint_tools.demo.report import Gas, Outcome
 from trigpoint_tools.demo.world import DemoBoard, World
 from trigpoint_tools.emulator.errors import EmulatorError
+from trigpoint_tools.rundirectory import fresh, stopped_by_signal
 
 _STEPS = (
     "a local chain, and the two contracts on it",
@@ -37,7 +36,6 @@ _STEPS = (
     "one receipt of each board, verified offline and on the chain",
     "the audit",
 )
-_MARKER = "made-by-trigpoint-demo"
 _DRAIN_TIMEOUT_S = 40.0
 _ANCHOR_TIMEOUT_S = 30.0
 _LEFT_BEHIND = ("summary.json", "receipt.cose", "trust.json")
@@ -70,7 +68,7 @@ def play(directory: Path, plan: Plan, console: Console) -> Outcome:
     Raises:
         OperatorError: it could not be run to its end; what was started has ended.
     """
-    with _fresh(directory) as (run_directory, logs), _stopped_by_signal():
+    with fresh(directory, "demo", _LEFT_BEHIND) as (run_directory, logs), stopped_by_signal():
         try:
             with Progress(console, _STEPS) as progress, World(run_directory, logs, plan) as world:
                 return _Demo(world, plan, progress, directory).play()
@@ -307,58 +305,3 @@ class _Demo:
 def _said(act: Callable[[], None], text: str) -> str:
     act()
     return text
-
-
-@contextmanager
-def _fresh(directory: Path) -> Iterator[tuple[Path, Path]]:
-    """Make the run's folder and the one for logs, without anything of an earlier run, and keep them from a second one.
-
-    Raises:
-        OperatorError: a demo runs there, there is a folder `run` that no demo has made, or the disk refuses.
-    """
-    run_directory, logs = directory / "run", directory / "logs"
-    marker = run_directory / _MARKER
-    with ExitStack() as held:
-        try:
-            if run_directory.exists():
-                if not marker.exists():
-                    raise OperatorError(f"{run_directory} was not made by the demo; choose another --directory")
-                _lock(marker, held)
-                shutil.rmtree(run_directory)
-                shutil.rmtree(logs, ignore_errors=True)
-            for name in _LEFT_BEHIND:
-                (directory / name).unlink(missing_ok=True)
-            run_directory.mkdir(parents=True)
-            _lock(marker, held)
-            logs.mkdir(exist_ok=True)
-        except BlockingIOError as error:
-            raise OperatorError(
-                f"another demo runs in {directory}; wait for its end, or choose another --directory"
-            ) from error
-        except OSError as error:
-            raise OperatorError(f"cannot use {directory}: {error.strerror}; choose another --directory") from error
-        yield run_directory, logs
-
-
-def _lock(path: Path, held: ExitStack) -> None:
-    """Make the file if need be and lock it until `held` ends. Raises BlockingIOError if another program has it."""
-    file = held.enter_context(path.open("ab"))
-    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-
-
-@contextmanager
-def _stopped_by_signal() -> Iterator[None]:
-    """Let SIGTERM end the demo as Ctrl-C does, and let neither disturb the clearing up that follows."""
-    numbers = (signal.SIGINT, signal.SIGTERM)
-
-    def interrupt(*_: object) -> None:
-        for number in numbers:
-            signal.signal(number, signal.SIG_IGN)
-        raise KeyboardInterrupt
-
-    before = [signal.signal(number, interrupt) for number in numbers]
-    try:
-        yield
-    finally:
-        for number, handler in zip(numbers, before, strict=True):
-            signal.signal(number, handler)
