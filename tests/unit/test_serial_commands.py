@@ -9,24 +9,25 @@ from hypothesis import strategies as st
 from trigpoint.commands.board_enroll import chip_of
 from trigpoint.commands.board_sensors import decimal
 from trigpoint.commands.boardoptions import is_port
-from trigpoint.commands.boardtarget import pick
+from trigpoint.commands.boardtarget import Known, pick
 from trigpoint.errors import OperatorError
-from trigpoint.store.queries import BoardSummary
 from trigpoint_tools.serial.remote import next_counter, parse, verdict
 
 
-def summary(first: int) -> BoardSummary:
-    return BoardSummary(bytes([first]) + bytes(31), bytes(20), True, False, 0, 0, 0)
+def summary(first: int, active: bool = True) -> Known:
+    return Known(bytes([first]) + bytes(31), bytes(20), active, False, 0, 0, None)
 
 
 def test_a_board_is_named_by_the_beginning_of_its_id() -> None:
-    boards = [summary(0x3D), summary(0x4D)]
+    boards = [summary(0x3D), summary(0x4D), summary(0x5D, active=False)]
     assert pick(boards, "3D00") is boards[0]
     assert pick(boards[:1], None) is boards[0]
     for wanted, said in ((None, "2 boards fit"), ("ffff", "no such board"), ("/nowhere", "neither"), ("3d", "neither")):
         with pytest.raises(OperatorError, match=said):
             pick(boards, wanted)
-    with pytest.raises(OperatorError, match="it knows: none"):
+    assert pick(boards[1:], None) is boards[1]
+    assert pick(boards, "5d00") is boards[2]
+    with pytest.raises(OperatorError, match="knows no board yet"):
         pick([], None)
 
 

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
-from typing import Annotated
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from trigpoint.commands.board_status import show
 from trigpoint.commands.boardtarget import AsJson, BoardArgument, Cable, GatewayOption, Remote, resolve
 
-_HISTORY = ("last_error", "link_error", "wifi_error", "ntp_error", "sensor_errors", "bad_end", "crashes", "crash")
+if TYPE_CHECKING:
+    from trigpoint_tools.serial.ports import Port
+
+_TOLD = ("sensor_errors", "dropped", "damaged", "crashes", "crash")
 
 
 def logs(board: BoardArgument = None, *, gateway: GatewayOption = None, as_json: AsJson = False) -> None:
@@ -32,20 +34,19 @@ def logs(board: BoardArgument = None, *, gateway: GatewayOption = None, as_json:
                 text = questions.crashes(session)
                 session.restart()
             typer.echo(json.dumps({"crashes": text}) if as_json else text or "No crash since the flash was formatted.")
-        case Remote(config, known):
+        case Remote(_, login, known):
+            from rich.console import Console
             from trigpoint_tools.serial.remote import Line
 
-            from trigpoint.errors import OperatorError
+            from trigpoint.commands import boardview
 
-            with Line(config.broker) as line:
-                health = line.health(known.kid, 3.0).get(known.kid)
-            if health is None:
-                raise OperatorError(f"board {known.kid.hex()} has said nothing of itself at this broker yet")
-            said = {name: health[name] for name in _HISTORY if health.get(name)}
+            with Line(login) as line:
+                health = line.awaited(known.kid)
             if as_json:
+                said = {name: health[name] for name in (*boardview.TROUBLE, *_TOLD) if health.get(name)}
                 typer.echo(json.dumps(said, indent=2))
-            elif said:
-                show(said)
+            elif rows := boardview.troubles(health):
+                boardview.show(Console(highlight=False), rows)
             else:
                 typer.echo("No error since its last start.")
 
@@ -54,26 +55,26 @@ def console(
     board: BoardArgument = None,
     *,
     gateway: GatewayOption = None,
-    seconds: Annotated[int, typer.Option("--seconds", help="By its gateway: how long; 0: until Ctrl-C.", min=0)] = 0,
+    seconds: Annotated[int, typer.Option("--seconds", help="Only listen, and so long; 0: until Ctrl-C.", min=0)] = 0,
     as_json: AsJson = False,
 ) -> None:
     """Open a board's console: over a cable its prompt (Ctrl-] leaves), by its gateway its health as it comes.
+
+    With --seconds, or where there is no terminal, it only listens at the cable.
 
     Example: trigpoint board console /dev/ttyUSB0
     """
     match resolve(board, gateway):
         case Cable(port):
-            from trigpoint_tools.serial import ports
-
-            ports.check(port)
-            done = subprocess.run(
-                [sys.executable, "-m", "mpremote", "connect", port.device, "resume", "repl"], check=False
-            )
-            raise typer.Exit(1 if done.returncode else 0)
-        case Remote(config, known):
+            _cable(port, seconds)
+        case Remote(_, login, known):
+            from rich.console import Console
             from trigpoint_tools.serial.remote import Line, parse
 
-            with Line(config.broker) as line:
+            from trigpoint.commands import boardview
+
+            terminal = Console(highlight=False)
+            with Line(login) as line:
                 for message in line.messages(seconds or float("inf")):
                     health = parse(message.payload) if message.kind == "h" and message.kid == known.kid else None
                     if health is None:
@@ -81,5 +82,17 @@ def console(
                     if as_json:
                         typer.echo(json.dumps(health))
                     else:
-                        show(health)
-                        typer.echo()
+                        terminal.print(f"[bold]{datetime.now():%H:%M:%S}[/]")
+                        boardview.show(terminal, boardview.of_health(health))
+
+
+def _cable(port: Port, seconds: int) -> None:
+    from trigpoint_tools.serial import ports
+    from trigpoint_tools.serial.session import listen, open_prompt
+
+    ports.check(port)
+    if seconds or not sys.stdin.isatty():
+        for text in listen(port.device, seconds or float("inf")):
+            typer.echo(text, nl=False)
+        return
+    raise typer.Exit(open_prompt(port.device))

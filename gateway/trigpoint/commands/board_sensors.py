@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import typer
 
@@ -35,21 +36,53 @@ def sensors(board: BoardArgument = None, *, gateway: GatewayOption = None, as_js
             if as_json:
                 typer.echo(json.dumps(measured, indent=2))
                 return
-            for part in measured:
-                typer.echo(f"{part['part']}{': ' + part['error'] if part['error'] else ''}")
-                for name, unit, mantissa, exponent in part["readings"]:
-                    typer.echo(f"  {name:<24} {decimal(mantissa, exponent):>12} {unit}")
+            _show([_Measured.of(part) for part in measured])
             raise typer.Exit(1 if any(part["error"] for part in measured) else 0)
-        case Remote(config, known):
+        case Remote(config, _, known):
             rows = _newest(config, known.kid)
             if as_json:
                 typer.echo(json.dumps(rows, indent=2))
                 return
             if not rows:
                 typer.echo("No reading of this board is stored yet.")
-            for row in rows:
-                when = datetime.fromtimestamp(row["time"], UTC).strftime("%Y-%m-%d %H:%M:%S")
-                typer.echo(f"{when}  {row['name']:<24} {row['value']:>12} {row['unit']}")
+                return
+            when = datetime.fromtimestamp(max(row["time"] for row in rows), UTC)
+            readings = [(row["name"], row["value"], row["unit"]) for row in rows]
+            _show([_Measured(f"stored, taken {when:%Y-%m-%d %H:%M:%S} UTC", "", readings)])
+
+
+class _Measured(NamedTuple):
+    """What to show of a part: its name, what went wrong, and for each quantity a name, a value and a unit."""
+
+    part: str
+    error: str
+    readings: list[tuple[str, str, str]]
+
+    @classmethod
+    def of(cls, part: Mapping[str, Any]) -> _Measured:
+        """Take what `questions.sensors` returns."""
+        readings = [(name, decimal(mantissa, exponent), unit) for name, unit, mantissa, exponent in part["readings"]]
+        return cls(part["part"], part["error"], readings)
+
+
+def _show(measured: Sequence[_Measured]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from trigpoint.commands.boardview import clean
+
+    console = Console(highlight=False)
+    for part in measured:
+        trouble = (f"   {clean(part.error)}", "red") if part.error else ""
+        console.print(Text.assemble((clean(part.part), "bold"), trouble), soft_wrap=True)
+        table = Table.grid(padding=(0, 2))
+        table.add_column(style="dim", no_wrap=True)
+        table.add_column(justify="right", no_wrap=True)
+        table.add_column(no_wrap=True)
+        for name, value, unit in part.readings:
+            table.add_row(f"  {clean(name)}", value, Text(clean(unit)))
+        console.print(table)
 
 
 def decimal(mantissa: int, exponent: int) -> str:

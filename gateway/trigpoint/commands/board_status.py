@@ -25,35 +25,55 @@ def status(board: BoardArgument = None, *, gateway: GatewayOption = None, as_jso
 
             ports.check(port)
             with Session(port.device) as session:
-                facts: Mapping[str, Any] = questions.status(session)
+                facts = questions.status(session)
                 session.restart()
-            answer = {"port": port.device, **facts}
-        case Remote(config, known):
-            from trigpoint_tools.serial.remote import Line
+            if as_json:
+                typer.echo(json.dumps({"port": port.device, **facts}, indent=2))
+            else:
+                _show_cable(port.device, facts)
+        case Remote() as remote:
+            _remote(remote, as_json)
 
-            with Line(config.broker) as line:
-                health = line.health(known.kid, 3.0).get(known.kid)
-            answer = {
-                "board": known.kid.hex(),
-                "owner": "0x" + known.owner.hex(),
-                "active": known.active,
-                "cloned": known.flagged,
-                "statements": known.statements,
-                "lost": known.lost,
-                "health": health,
-            }
+
+def _remote(remote: Remote, as_json: bool) -> None:
+    from trigpoint_tools.serial.remote import Line
+
+    from trigpoint.errors import OperatorError
+
+    known, note = remote.board, ""
+    health: Mapping[str, Any] | None = None
+    try:
+        with Line(remote.login) as line:
+            health = line.health(known.kid)
+    except OperatorError as error:
+        note = str(error)  # what the gateway has stored is worth showing
     if as_json:
-        typer.echo(json.dumps(answer, indent=2))
+        typer.echo(json.dumps({**known.plain(), "health": health, "note": note or None}, indent=2))
         return
-    show(answer)
+    from rich.console import Console
+    from rich.text import Text
+
+    from trigpoint.commands import boardview
+
+    words = {True: ("● online", "green bold"), False: ("○ offline", "yellow bold")}
+    silent = ("? silent", "dim") if health is None else words[bool(health.get("online"))]
+    console = Console(highlight=False)
+    console.print(Text.assemble(("Board ", "bold"), (known.kid.hex(), "bold"), "   ", silent), soft_wrap=True)
+    rows = boardview.of_gateway(known, remote.config.make_clock().now_ms())
+    if health is not None:
+        rows += boardview.of_health(health)
+    elif note:
+        rows.append(boardview.Row("health", note, "yellow"))
+    else:
+        rows.append(boardview.Row("health", "it has said nothing of itself at this broker yet", "yellow"))
+    boardview.show(console, rows)
 
 
-def show(answer: Mapping[str, Any], indent: str = "") -> None:
-    """Print an object as lines of name and value; what is empty is left out."""
-    for name, value in answer.items():
-        if isinstance(value, Mapping) and value:
-            typer.echo(f"{indent}{name}:")
-            show(value, indent + "  ")
-        elif value not in (None, "", [], {}):
-            text = ", ".join(map(str, value)) if isinstance(value, list) else value
-            typer.echo(f"{indent}{name:<16} {text}")
+def _show_cable(device: str, facts: Mapping[str, Any]) -> None:
+    from rich.console import Console
+
+    from trigpoint.commands import boardview
+
+    console = Console(highlight=False)
+    console.print(f"[bold]{device}[/]", soft_wrap=True)
+    boardview.show(console, boardview.of_cable(facts))

@@ -13,7 +13,7 @@ import re
 import secrets
 import ssl
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Set
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -109,24 +109,47 @@ class Line:
         self._client.disconnect()
         self._client.loop_stop()
 
+    def next(self, seconds: float) -> Message | None:
+        """Return what comes next, None if nothing comes in that time or an hour."""
+        try:
+            return self._messages.get(timeout=min(seconds, _LONGEST_S))
+        except queue.Empty:
+            return None
+
     def messages(self, seconds: float) -> Iterator[Message]:
         """Yield what comes within a time."""
         end = time.monotonic() + seconds
         while (left := end - time.monotonic()) > 0:
-            try:
-                yield self._messages.get(timeout=min(left, _LONGEST_S))
-            except queue.Empty:
-                continue
+            if message := self.next(left):
+                yield message
 
-    def health(self, kid: bytes | None = None, seconds: float = 2.0) -> dict[bytes, Health]:
-        """Return the newest health of one board, as soon as it is there, or of all that answer in time."""
+    def health(self, kid: bytes, seconds: float = 3.0) -> Health | None:
+        """Return the newest health of a board, as soon as it is there; None if none comes in time."""
+        return self.healths({kid}, seconds).get(kid)
+
+    def healths(self, kids: Set[bytes], seconds: float = 3.0) -> dict[bytes, Health]:
+        """Return the newest health of each of these boards from which there is one, at the latest after a time."""
         found: dict[bytes, Health] = {}
         for message in self.messages(seconds):
-            if message.kind == "h" and (health := parse(message.payload)) is not None:
+            if message.kind == "h" and message.kid in kids and (health := parse(message.payload)) is not None:
                 found[message.kid] = health
-                if message.kid == kid:
+                if len(found) == len(kids):
                     break
         return found
+
+    def awaited(self, kid: bytes, seconds: float = 3.0) -> Health:
+        """Return the newest health of a board.
+
+        Raises:
+            OperatorError: the broker has none.
+        """
+        health = self.health(kid, seconds)
+        if health is None:
+            raise OperatorError(
+                f"board {kid.hex()} has said nothing of itself at this broker yet: has it power, and does its Wi-Fi "
+                "reach? over a cable `trigpoint board console PORT` shows what it says"
+            )
+        return health
 
     def publish(self, kid: bytes, leaf: str, payload: bytes) -> None:
         """Publish on `c` or `p` of a board with QoS 1."""
@@ -160,6 +183,23 @@ def verdict(health: Health, counter: int) -> tuple[str, str] | None:
     return (state, str(command.get("reason", ""))) if state in _ENDED else None
 
 
+def obeys(health: Health) -> bool:
+    """Return whether a board obeys an owner key, from its health: only then it counts bad commands."""
+    return isinstance(health.get("family"), str) and isinstance(health.get("bad_commands"), int)
+
+
+def stage_of(health: Health, counter: int) -> str:
+    """Return what a board does about a command, in its own word; empty while it has not taken it."""
+    command = health.get("command")
+    if not isinstance(command, dict) or command.get("counter") != counter:
+        return ""
+    return str(command.get("state", ""))
+
+
+Stage = Callable[[str, float], None]
+"""Told what an update is about (`sent`, `pending`, `trying`) and how much of its files has been asked for, 0 to 1."""
+
+
 def update(
     line: Line,
     key: ec.EllipticCurvePrivateKey,
@@ -170,7 +210,8 @@ def update(
     version: int,
     micropython: tuple[int, int, int],
     wait_s: float,
-    progress: Callable[[float], None] = lambda part: None,
+    taken_s: float = 60,
+    stage: Stage = lambda what, part: None,
 ) -> None:
     """Send an update and answer the board's requests until it has confirmed it.
 
@@ -183,37 +224,63 @@ def update(
         version: above every version that the board has confirmed.
         micropython: the lowest that the files run on.
         wait_s: how long to wait for the end.
-        progress: called with the part of the files that was asked for, 0 to 1.
+        taken_s: how long a board that is awake may need to take the command; one on batteries has `wait_s`.
+        stage: told of the progress.
 
     Raises:
-        OperatorError: the board refused it, rolled it back, or did not say in time.
+        OperatorError: the board did not take it, refused it, rolled it back, or did not say in time.
         WireError: the files cannot be described by a manifest.
     """
-    family = health.get("family")
-    if not isinstance(family, str) or "command" not in health:
-        raise OperatorError("this board obeys nobody: enrol it with --owner-key, then it takes updates")
+    if not obeys(health):
+        raise OperatorError(
+            f"board {kid.hex()} obeys nobody: `trigpoint board enroll PORT --owner-key FILE` gives it an owner key"
+        )
     counter = next_counter(health)
-    manifest = owner.describe(files, version=version, family=family, micropython=micropython)
+    manifest = owner.describe(files, version=version, family=str(health["family"]), micropython=micropython)
     shelf = owner.Shelf(files)
     line.publish(kid, "c", owner.update(key, kid, counter, manifest))
+    stage("sent", 0.0)
     total = sum(len(content) for content in files.values()) or 1
     sent = 0
-    for message in line.messages(wait_s):
-        if message.kid != kid:
+    taken = False
+    patience = wait_s if "battery" in health else min(taken_s, wait_s)
+    began = time.monotonic()
+    while (left := (wait_s if taken else patience) - (time.monotonic() - began)) > 0:
+        message = line.next(left)
+        if message is None or message.kid != kid:
             continue
         if message.kind == "u" and (answer := shelf.answer(message.payload)) is not None:
             line.publish(kid, "p", answer)
+            taken = True
             sent += len(answer)
-            progress(min(1.0, sent / total))
+            stage("pending", min(1.0, sent / total))
         elif message.kind == "h" and (said := parse(message.payload)) is not None:
+            if (word := stage_of(said, counter)) not in ("", *_ENDED):
+                taken = True
+                stage(word, 1.0 if word == "trying" else min(1.0, sent / total))
+            if not taken and _bad_commands(said) > _bad_commands(health):
+                raise OperatorError(_not_taken(kid, f"it says: {said.get('bad_command')}"))
             ended = verdict(said, counter)
             if ended is None:
                 continue
             state, reason = ended
             if state == "confirmed":
-                progress(1.0)
                 return
             raise OperatorError(f"the board's update {version} is {state}: {reason or 'it gives no reason'}")
+    if not taken:
+        raise OperatorError(_not_taken(kid, f"nothing came of the command in {patience:.0f} s"))
     raise OperatorError(
-        f"no word of update {version} in {wait_s:.0f} s; the board may have taken it: see `trigpoint board status`"
+        f"no word of update {version} in {wait_s:.0f} s; the board has taken it: see `trigpoint board status`"
+    )
+
+
+def _bad_commands(health: Health) -> int:
+    count = health.get("bad_commands")
+    return count if isinstance(count, int) else 0
+
+
+def _not_taken(kid: bytes, why: str) -> str:
+    return (
+        f"board {kid.hex()} has not taken the update ({why}): is --owner-key the key that it was enrolled with, and "
+        "does the broker let us send commands?"
     )

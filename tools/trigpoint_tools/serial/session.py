@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import ast
+import codecs
 import contextlib
 import hashlib
 import json
 import struct
+import subprocess
+import sys
+import time
 from collections.abc import Iterator, Sequence
 from typing import Any, Self
 
@@ -23,6 +27,7 @@ transport_serial.print = lambda *_: None
 _CHUNK = 1024
 _ENTER_S = 15
 _SILENCE_S = 20.0
+_LISTEN_S = 0.2
 
 
 class BoardCodeError(OperatorError):
@@ -217,3 +222,27 @@ def _cause(port: str) -> str:
     except OSError as error:
         return ports.explain(port, error) if "://" not in port else ports.missing(port)
     return ports.busy(port)
+
+
+def open_prompt(port: str) -> int:
+    """Join the terminal to a board's prompt until Ctrl-]; return 0 if that went well, else 1. Nothing is stopped."""
+    command = [sys.executable, "-m", "mpremote", "connect", port, "resume", "repl"]
+    return 1 if subprocess.run(command, check=False).returncode else 0
+
+
+def listen(port: str, seconds: float) -> Iterator[str]:
+    """Yield what a board prints, as it comes. Nothing is sent to it.
+
+    Raises:
+        OperatorError: the port cannot be opened, or goes away.
+    """
+    end = time.monotonic() + seconds
+    decoder = codecs.getincrementaldecoder("utf-8")("replace")
+    try:
+        with serial.serial_for_url(port, baudrate=115200, timeout=_LISTEN_S) as line:
+            while time.monotonic() < end:
+                text = decoder.decode(line.read(max(1, line.in_waiting)))
+                if text:
+                    yield "".join(char for char in text if char in "\n\t" or char.isprintable())
+    except OSError as error:
+        raise OperatorError(ports.explain(port, error) if "://" not in port else ports.missing(port)) from error
