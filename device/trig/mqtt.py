@@ -130,12 +130,15 @@ class Client:
         backoff = _BACKOFF_MS
         while True:
             began = time.ticks_ms()
+            before = self.error
             try:
                 await self._serve()
             except asyncio.TimeoutError:
                 self.error = "no answer in time"
             except (OSError, ValueError, MemoryError, MqttError) as error:
                 self.error = explain(error)
+            if self.error != before:
+                print("broker:", self.error)  # for whoever is at the cable: health does not get through
             if time.ticks_diff(time.ticks_ms(), began) > _STEADY_MS:
                 backoff = _BACKOFF_MS
             gc.collect()
