@@ -135,6 +135,7 @@ class LiveView:
         columns[-1] = max(columns[-1], now)
 
     def _event(self, text: str, style: str) -> None:
+        text = " ".join(text.split())
         with self._lock:
             self._state.lines.append((self._state.snapshot.world_s, text, style))
         self._line(f"      {_moment(self._state.snapshot)}{text}")
@@ -186,7 +187,7 @@ def picture(state: State, width: int, lines: int, spinner: RenderableType) -> Re
         lines: how many of the latest events.
         spinner: what stands before the step that runs.
     """
-    rows: list[RenderableType] = [heading(state.scenario)]
+    rows: list[RenderableType] = [_fitting(heading(state.scenario), width)]
     for step in Step:
         rows.append(_step(state, step, width, spinner))
     if not state.over:
