@@ -36,7 +36,10 @@ SERIAL = """
       if (error) reject(new DOMException(error, name || "NetworkError")); else resolve();
     },
     data(text) { received?.enqueue(decode(text)); },
-    lost() { received?.error(new DOMException("The device has been lost.", "NetworkError")); received = null; port.readable = null; },
+    lost() {
+      received?.error(new DOMException("The device has been lost.", "NetworkError"));
+      received = port.readable = null;
+    },
     written: 0,
     chosen: true,
   };
@@ -72,7 +75,9 @@ SERIAL = """
     async setSignals({ dataTerminalReady, requestToSend }) {
       await ask({ call: "signals", dtr: dataTerminalReady ?? null, rts: requestToSend ?? null });
     }
-    async getSignals() { return { dataCarrierDetect: true, clearToSend: true, ringIndicator: false, dataSetReady: true }; }
+    async getSignals() {
+      return { dataCarrierDetect: true, clearToSend: true, ringIndicator: false, dataSetReady: true };
+    }
   }
   port = new FakePort();
   const fake = new EventTarget();
@@ -206,15 +211,16 @@ class Wallet:
     Attributes:
         chain_id: the chain that it says it is on; None for the node's.
         refuses: whether its user says no.
+        slow_s: how far its clock is behind.
     """
 
     def __init__(self, page: Page, url: str, account: str) -> None:
         self._page = page
         self._url = url
         self._account = account
+        self.slow_s = 0
         self.chain_id: int | None = None
         self.refuses = False
-        self.asked: list[str] = []
         self._ask("anvil_impersonateAccount", [account])  # it is then unlocked
         page.on("walletCall", lambda call: threading.Thread(target=self._answer, args=(call,), daemon=True).start())
         page.before_load(WALLET)
@@ -224,7 +230,6 @@ class Wallet:
         self._page.post(f"__wallet({call['number']}, {json.dumps(result)}, {json.dumps(error)})")
 
     def _ask(self, method: str, params: list[Any]) -> tuple[Any, Any]:
-        self.asked.append(method)
         if method == "eth_requestAccounts":
             return [self._account], None
         if method == "eth_chainId" and self.chain_id is not None:
@@ -235,4 +240,6 @@ class Wallet:
             return None, {"code": 4001, "message": "User rejected the request."}
         body = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
         answer = requests.post(self._url, json=body, timeout=30).json()
+        if method == "eth_getBlockByNumber":
+            answer["result"]["timestamp"] = hex(int(answer["result"]["timestamp"], 16) - self.slow_s)
         return answer.get("result"), answer.get("error")

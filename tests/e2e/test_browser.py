@@ -75,6 +75,12 @@ def trigpoint(*words: object) -> str:
     return done.stdout
 
 
+def trouble(page: Page, seconds: float = 60) -> str:
+    """Wait for trouble and return what the page says it is."""
+    page.until("!document.querySelector('#trouble').hidden", seconds)
+    return str(page.run("document.querySelector('#trouble .what').textContent"))
+
+
 def test_a_blank_board_to_its_first_statement(
     tmp_path: Path, folder: Path, chain: LocalChain, broker: int, page: Page
 ) -> None:
@@ -110,7 +116,7 @@ def test_a_blank_board_to_its_first_statement(
     cable = SerialCable(tmp_path / "board", WorldClock(ORIGIN, started, SPEED), WEATHER)
     gateway.start()
     desk = Desk(page, cable.plug_in().rfc2217)
-    Wallet(page, chain.url, chain.account().address)
+    wallet = Wallet(page, chain.url, chain.account().address)
     try:
         processes.wait_for_port(api, gateway)
         page.go(f"http://127.0.0.1:{api}/board/")
@@ -127,8 +133,20 @@ def test_a_blank_board_to_its_first_statement(
         page.until("document.querySelector('#enrol').dataset.state === 'open'", 60)
         page.fill("#token", token)
         page.click("#fetch")
+        page.until("!document.querySelector('#enrol-form').hidden")
+
+        wallet.chain_id = 1
         page.click("#enrol-button")
-        page.until("!document.querySelector('#done').hidden", 90)
+        assert trouble(page) == "Your wallet is on another chain; this gateway is on chain 31337."
+        wallet.chain_id, wallet.slow_s = None, 7200
+        page.click("#again")
+        assert trouble(page) == "The permit's time is over."
+        wallet.slow_s, wallet.refuses = 0, True
+        page.click("#again")
+        assert trouble(page) == "You said no in the wallet."
+        wallet.refuses = False
+        page.click("#again")
+        page.until("!document.querySelector('#done').hidden", 60)
         text = page.text()
         assert "the gateway has verified it" in text
         assert "20.00" in text

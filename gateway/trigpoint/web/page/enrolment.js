@@ -2,13 +2,16 @@
    `trigpoint board enroll`, what is done is read from the board, the chain and the gateway, never from this page's
    memory; so the next step is a function of what was seen, and a run that was cut short is finished by the next one:
 
-     CONFIGURE -> KEY -> (PASSWORD) -> CHECK -> PERMIT -> REGISTER -> START -> DONE */
+     CONFIGURE -> KEY -> (PASSWORD) -> CHECK -> PERMIT -> (REGISTER) -> START
+
+   Without a wallet the permit is handed out after PERMIT, and START waits for somebody else's registration. */
 
 import { checked } from "./permit.js";
 import { Trouble } from "./trouble.js";
 
 const FIRST_MS = 900_000;
 const PERMIT_LIFE_S = 7 * 86_400;
+const KNOWN_MS = 15_000;
 
 /**
  * Return what is to be done next.
@@ -51,6 +54,7 @@ export class Enrolment {
    * @param {string} parts.owner address, where there is no wallet
    * @param {import("./gateway.js").Gateway | null} parts.gateway null without a token
    * @param {(kid: string) => Promise<string>} parts.askPassword asks for the board's password at the broker
+   * @param {(permit: object) => void} parts.handOut called with a permit that someone else is to submit
    * @param {(step: string, note?: string) => void} parts.report called when a step begins, with its note when it goes on
    * @param {() => number} [parts.now] milliseconds since 1970
    */
@@ -60,13 +64,13 @@ export class Enrolment {
     this.transaction = null;
   }
 
-  /** Do all that is left; return {kid, permit, transaction, statement}. */
+  /** Do all that is left; return {kid, registered, transaction, statement}; statement null without a gateway. */
   async run() {
     if (this.wallet) this.from = await this.wallet.connect(); // before the board has had any work
     const seen = {
       configured: false,
       kid: null,
-      password: !this.join.broker_passwords,
+      password: !this.join.broker_passwords || Boolean(this.config("").broker.password),
       checked: false,
       registered: false,
       permit: null,
@@ -78,12 +82,12 @@ export class Enrolment {
       Object.assign(seen, await this[step](seen));
     }
     this.report("START");
+    if (seen.permit && !seen.submit) this.handOut(seen.permit);
+    // A statement that comes before the gateway knows the board is refused, and sent again only after a while.
+    if (this.gateway && seen.registered) await this.gateway.known(seen.kid, KNOWN_MS);
     await this.port.restart();
-    let statement = null;
-    if (this.gateway && (seen.registered || seen.submit)) {
-      statement = await this.gateway.firstStatement(seen.kid, FIRST_MS, (said) => this.report("START", said));
-    }
-    return { kid: seen.kid, permit: seen.permit, transaction: this.transaction, statement };
+    const statement = await this.gateway?.firstStatement(seen.kid, FIRST_MS, (said) => this.report("START", said));
+    return { kid: seen.kid, registered: seen.registered, transaction: this.transaction, statement: statement ?? null };
   }
 
   async CONFIGURE() {
@@ -94,8 +98,8 @@ export class Enrolment {
   async KEY() {
     const { kid } = await this.board.publicKey();
     if (!/^[0-9a-f]{64}$/.test(kid ?? "")) throw new Trouble("The board gave no key.", "Install Trigpoint on it again.");
-    const registered = this.wallet ? await this.wallet.registered(kid) : false;
-    return { kid, registered };
+    const registered = await (this.wallet?.registered(kid) ?? this.gateway?.active(kid));
+    return { kid, registered: Boolean(registered) };
   }
 
   async PASSWORD({ kid }) {

@@ -4,6 +4,7 @@ import { Trouble } from "./trouble.js";
 
 const PATIENCE_MS = 15_000;
 const POLL_MS = 1_000;
+const sleep = (ms) => new Promise((resolve) => { setTimeout(resolve, ms); });
 const TOKEN = /^trig_[A-Za-z0-9_-]{43}$/;
 
 export class Gateway {
@@ -28,6 +29,17 @@ export class Gateway {
     return JSON.stringify(await this.#get("/v1/join"));
   }
 
+  /** Return whether the gateway takes what the board says. */
+  async active(kid) {
+    return Boolean((await this.#get(`/v1/boards/${kid}`, true))?.active);
+  }
+
+  /** Wait until the gateway takes what the board says, but not longer than `ms`. */
+  async known(kid, ms) {
+    const deadline = Date.now() + ms;
+    while (!(await this.active(kid)) && Date.now() < deadline) await sleep(POLL_MS);
+  }
+
   /**
    * Wait for the board's first statement and return what it says.
    * @param {string} kid
@@ -46,7 +58,7 @@ export class Gateway {
           "It goes on trying by itself. Check that it is in reach of its Wi-Fi and that the gateway runs.",
         );
       }
-      await new Promise((resolve) => { setTimeout(resolve, POLL_MS); });
+      await sleep(POLL_MS);
     }
   }
 

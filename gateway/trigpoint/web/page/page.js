@@ -160,8 +160,8 @@ async function toGateway(network) {
   await page.provisioning?.end();
   page.provisioning = null;
   byId("wifi-result").textContent = network;
+  if (page.join) showGateway();
   openStep("enrol");
-  byId("enrol").querySelector("input, button").focus({ preventScroll: true });
 }
 
 // ---- Step 3
@@ -196,9 +196,9 @@ function showGateway() {
       box.type = "checkbox";
       box.value = kind;
       box.checked = sensors.includes(kind);
-      const pins = Object.entries(places[kind]).filter(([key]) => key !== "type").map(([key, pin]) => `${key.toUpperCase()} ${pin}`).join(", ");
+      const pins = Object.entries(places[kind]).filter(([key]) => key !== "type");
       const words = make("span", SENSORS[kind] ?? kind);
-      words.append(make("small", `pins ${pins}`));
+      words.append(make("small", pins.map(([key, pin]) => `${key === "pin" ? "data" : key.toUpperCase()} on pin ${pin}`).join(", ")));
       label.append(box, words);
       return label;
     }),
@@ -262,6 +262,7 @@ async function enrol() {
       owner: chosen.owner,
       gateway: page.gateway,
       askPassword,
+      handOut,
       report(step, note = "") {
         if (running && running !== step) tasks.set(running, "done");
         running = step;
@@ -269,8 +270,12 @@ async function enrol() {
       },
     });
     const result = await enrolment.run();
-    tasks.set("START", "done");
-    finish(result, wallet !== null);
+    if (result.registered || result.statement) {
+      tasks.set("START", "done");
+      finish(result);
+    } else {
+      tasks.set("START", "waiting", "The board runs. With a token of the gateway this page would see its statements come.");
+    }
   } catch (error) {
     tasks.fail();
     show("enrol-form");
@@ -294,12 +299,9 @@ function askPassword(kid) {
   });
 }
 
-function finish({ kid, permit, transaction, statement }, byWallet) {
+function finish({ kid, transaction, statement }) {
   byId("enrol-result").textContent = short(kid);
-  if (!byWallet) {
-    showPermit(permit);
-    return;
-  }
+  show("permit-box", false);
   openStep("none");
   byId("done-title").textContent = statement ? "It measures, and the gateway has verified it" : "Your board is registered and runs";
   byId("done-what").textContent = statement
@@ -319,7 +321,8 @@ function finish({ kid, permit, transaction, statement }, byWallet) {
   byId("done-title").focus();
 }
 
-function showPermit(permit) {
+/** Show a permit for someone else to submit. */
+function handOut(permit) {
   const text = JSON.stringify(permit, null, 1);
   byId("permit").value = text;
   byId("copy").onclick = () => navigator.clipboard.writeText(text);
@@ -330,12 +333,12 @@ function showPermit(permit) {
 
 async function another() {
   await page.port?.close();
-  Object.assign(page, { port: null, found: null, wifi: null });
+  Object.assign(page, { port: null, found: null, provisioning: null, wifi: null });
   for (const id of ["connect-result", "wifi-result", "enrol-result"]) byId(id).textContent = "";
   show("done", false);
   show("permit-box", false);
   show("tasks", false);
-  only(["gateway-form", "enrol-form"], page.join ? "enrol-form" : "gateway-form");
+  only(["gateway-form", "enrol-form", "password-form"], "gateway-form");
   only(IN_CONNECT, "connect-ask");
   openStep("connect");
 }
@@ -364,6 +367,10 @@ function begin() {
   byId("network").onchange = chooseNetwork;
   byId("keep").onclick = () => attempt(keepWifi);
   byId("another").onclick = () => attempt(another);
+  byId("anew").onclick = () => attempt(async () => {
+    await another();
+    await connect();
+  });
   for (const radio of document.querySelectorAll("input[name=owner]")) radio.onchange = chooseOwner;
   const submits = { "wifi-form": join, "gateway-form": fetchJoinFile, "enrol-form": enrol };
   for (const [id, work] of Object.entries(submits)) {

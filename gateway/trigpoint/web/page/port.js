@@ -51,8 +51,8 @@ export class Port {
     } catch (error) {
       if (error.name === "InvalidStateError") return; // it is open already
       throw new Trouble(
-        "The port cannot be opened: another program, or another page, has it.",
-        "Close serial monitors, Thonny and the like, and try again. On Linux, you may have to join the group dialout.",
+        "The port cannot be opened: another program or page has it, or the board was unplugged.",
+        "Close serial monitors, Thonny and the like, plug the board in, and choose it again. On Linux, you may have to join the group dialout.",
       );
     }
   }

@@ -22,8 +22,11 @@ export function make(name, text, className) {
 export function openStep(id) {
   let state = "done";
   for (const step of document.querySelectorAll(".step")) {
+    step.removeAttribute("aria-current");
     if (step.id === id) {
       step.dataset.state = "open";
+      step.setAttribute("aria-current", "step");
+      step.querySelector("h2").focus();
       state = "waiting";
     } else {
       step.dataset.state = state;
@@ -53,7 +56,9 @@ export function progress(what, part) {
 
 export function trouble(error, again) {
   const box = byId("trouble");
-  document.querySelector('.step[data-state="open"] .body')?.append(box);
+  const step = document.querySelector('.step[data-state="open"]');
+  step?.querySelector(".body").append(box);
+  show("anew", step?.id !== "connect");
   box.querySelector(".what").textContent = error.message;
   box.querySelector(".remedy").textContent = error.remedy;
   box.hidden = false;
@@ -84,8 +89,8 @@ export class Tasks {
   set(name, state, note = "") {
     const { row, note: words } = this.rows.get(name);
     row.dataset.state = state;
-    row.toggleAttribute("aria-busy", state === "running");
     words.textContent = note;
+    if (state === "running") byId("now").textContent = `${row.firstChild.textContent}. ${note}`;
   }
 
   fail() {
