@@ -190,9 +190,9 @@ class App:
         """Sign the batch if its rule says so.
 
         While the time is unset, the first sample after power-on goes out at once: its ack sets the clock. In a
-        trial it does so too: its ack ends the trial.
+        trial it does so too: its ack ends the trial. And a key's very first: whoever enrols the board waits for it.
         """
-        urgent = (self.owner.trying or not self.clock.is_set) and not self._signed_any
+        urgent = (self.owner.trying or not self.clock.is_set or not self.journal.next_seq) and not self._signed_any
         if not self.batch.due(self.clock.seconds(), urgent) or self.sign():
             self._guard.moved("signer")
 

@@ -90,6 +90,7 @@ sensor = Sensor()
 app._sensors = [sensor]
 app._values = [[0] * len(sensor.channels)]
 clock = app.clock = app.signer._clock = Clock()
+app._signed_any = True  # as of a board that has run for a while
 
 def tick(seconds=60):
     clock.now += seconds
@@ -139,6 +140,7 @@ assert app._guard.moves.count("signer") == 7
 
 def test_first_sample_goes_out_at_once_while_the_time_is_unset() -> None:
     _app("""
+app._signed_any = False
 clock.is_set = False
 tick()
 assert journal.next_seq == 1
@@ -147,6 +149,20 @@ assert journal.next_seq == 1, "only the first"
 clock.is_set = True
 tick(); tick()
 assert journal.next_seq == 2 and values() == [1, 2, 3, 4]
+""")
+
+
+def test_a_keys_first_sample_goes_out_at_once() -> None:
+    """Whoever enrols a board waits for it, and its clock may have been set under an earlier key."""
+    _app("""
+app._signed_any = False
+tick()
+assert journal.next_seq == 1
+app._signed_any = False  # as after a reset
+tick(); tick()
+assert journal.next_seq == 1, "the clock is set, and it is not the first"
+tick()
+assert journal.next_seq == 2
 """)
 
 

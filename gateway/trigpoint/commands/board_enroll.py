@@ -159,7 +159,9 @@ def enroll_port(
     ports.check(port)
     console = Console(stderr=True, quiet=quiet, highlight=False)
     if answers.owner_key and options.make_owner_key(answers.owner_key):
-        console.print(f"Made the owner key {answers.owner_key}: keep a copy, the board will obey no other.")
+        console.print(
+            f"Made the owner key {answers.owner_key}: keep a copy, the board will obey no other.", soft_wrap=True
+        )
     with console.status(f"{port.device}  asks the board who it is") as status, Session(port.device) as session:
         chip = chip_of(session)
         status.stop()

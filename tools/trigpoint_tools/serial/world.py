@@ -66,7 +66,7 @@ class GatewayWorld:
         return Terms(self.config.chain.chain_id, self.registry, self.owner, self.metadata_hash, deadline)
 
     def registered(self, kid: bytes) -> bool:
-        """Return whether the registry has the board, active."""
+        """Return whether the registry has the board, active. Raises OperatorError if it was revoked."""
         return self.nodes.ask(lambda web3: _active(web3, self.registry, kid))
 
     def owner_of(self, kid: bytes) -> bytes | None:
@@ -103,8 +103,13 @@ def _head(web3: Web3) -> Block:
 
 
 def _active(web3: Web3, registry: bytes, kid: bytes) -> bool:
-    number = int.from_bytes(kid, "big")
-    (active,) = Node(web3).call(DEVICE_REGISTRY, registry, "activeAt", number, _head(web3).time)
+    node, number = Node(web3), int.from_bytes(kid, "big")
+    (active,) = node.call(DEVICE_REGISTRY, registry, "activeAt", number, _head(web3).time)
+    if not active and node.call(DEVICE_REGISTRY, registry, "devices", number)[1]:
+        raise OperatorError(
+            f"board {kid.hex()} was revoked, and an id is used once: `trigpoint board rm PORT --gateway DIR` has it give "
+            "up its key, then enrol it anew"
+        )
     return bool(active)
 
 
@@ -114,6 +119,8 @@ def stored(config: Config, kid: bytes) -> int:
         return 0
     try:
         with closing(open_database(config.database, read_only=True)) as connection:
+            if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'boards'").fetchone():
+                return 0  # it has just been started for the first time
             return next((board.statements for board in queries.boards(connection) if board.kid == kid), 0)
     except sqlite3.Error as error:
         raise OperatorError(f"cannot read {config.database}: {error}; is it this version's?") from error
