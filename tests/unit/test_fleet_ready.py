@@ -35,7 +35,7 @@ SCHEDULES = {
     "wrong-clocks": (10, "0b305bd1225f9740"),
     "bad-week": (87, "1e45f2108c637d4e"),
 }
-"""Of each ready scenario: how many faults, and a hash of their schedule. If one differs, either the scenario was changed,
+"""Of each ready scenario: how many faults, and a hash of their schedule. If one differs, the scenario was changed,
 or a seed no longer gives the run that it gave."""
 
 

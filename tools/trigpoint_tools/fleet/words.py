@@ -89,7 +89,7 @@ def _sentence(result: Result) -> str:
 def whom(scenario: Scenario, fault: FaultResult) -> str:
     """Return whom a fault hit: the site's part, or the boards by name, or how many if they are many."""
     if fault.kind in SITE_KINDS:
-        return "the whole site"
+        return "the broker" if fault.kind == FaultKind.BROKER_RESTART else "the gateway"
     if len(fault.boards) == scenario.count > 1:
         return f"all {scenario.count} boards"
     names = [scenario.name_of(board) for board in fault.boards[:4]]
