@@ -1,8 +1,15 @@
 # Runs at every start, before main.py or the prompt. It never fails and is never updated: a board must always reach its
 # prompt.
 try:
-    import slots
+    try:
+        import slots
 
-    slots.choose()
+        slots.choose()
+    except KeyboardInterrupt:
+        import slots
+
+        if not slots.improv():
+            raise
+        slots.choose()
 except Exception as error:
     print("boot:", error)

@@ -26,6 +26,7 @@ _BAD_ENDS = const(5)
 _PAUSE_MS = const(5000)
 _SAFE_MS = const(600000)
 _SLICE_MS = const(1000)
+_FRAME_MS = const(30)
 # The numbers of machine.reset_cause() on the ESP32.
 _POWER_ON = const(1)
 _WATCHDOG = const(3)
@@ -176,8 +177,40 @@ def failed(error):
         print("loader:", other)
 
 
+def improv():
+    """For who caught KeyboardInterrupt: whether it was no Ctrl-C but the byte 3 in the head of an Improv frame.
+
+    Then the bytes before it wait at the console; they are taken from there, and from here on Ctrl-C is a byte like
+    others. The first byte that does not fit is lost to who reads next: nobody misses the "\\r" that mpremote sends.
+    """
+    import select
+
+    import micropython
+
+    poll = select.poll()
+    poll.register(sys.stdin, select.POLLIN)
+    one = bytearray(1)
+    for byte in b"IMPROV\x01":
+        if not poll.poll(_FRAME_MS) or not sys.stdin.buffer.readinto(one) or one[0] != byte:
+            return False
+    micropython.kbd_intr(-1)
+    return True
+
+
 def main():
     """For main.py: start an application, or safe mode. An application that fails is started anew, by a reset."""
+    called = False
+    while True:
+        try:
+            return _main(called)
+        except KeyboardInterrupt:
+            called = improv()  # then this start is counted once more, which does no harm
+            if not called:
+                print("stopped")
+                return
+
+
+def _main(called):
     import machine
 
     state = load()
@@ -197,10 +230,8 @@ def main():
     try:
         from trig.start import start
 
-        start()
+        start(called)
         good()
-    except KeyboardInterrupt:
-        print("stopped")
     except Exception as error:
         sys.print_exception(error)
         failed(error)

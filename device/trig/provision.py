@@ -23,6 +23,7 @@ _MAX_CONFIG = const(8192)
 _MAX_WIFI = const(8)
 _MAX_NETWORKS = const(40)
 _POLL_MS = const(10)
+_AT_ONCE = const(64)
 _SILENCE_MS = const(500)
 _IDLE_MS = const(60000)
 
@@ -199,21 +200,26 @@ async def _listen(service, networks, called):
     if called:
         for byte in improv.HEADER:
             parser.feed(byte)
-        parser.feed(improv.RPC)
     else:
         service.begin(networks)
     poll = select.poll()
     poll.register(sys.stdin, select.POLLIN)
     one = bytearray(1)
+    first = called
     last = heard = time.ticks_ms()
-    while True:
-        for _ in poll.ipoll(0):
+    while not called or time.ticks_diff(time.ticks_ms(), heard) < _IDLE_MS:
+        for _ in range(_AT_ONCE):
+            if not poll.poll(0):
+                break
             if not sys.stdin.buffer.readinto(one):
                 return False  # the console is no console
             now = time.ticks_ms()
             if time.ticks_diff(now, last) > _SILENCE_MS:
                 parser.reset()
             last = now
+            if first and one[0] != improv.RPC:
+                parser.feed(improv.RPC)  # it was taken for Ctrl-C
+            first = False
             event = parser.feed(one[0])
             if event == improv.CTRL_C:
                 return False
@@ -222,11 +228,8 @@ async def _listen(service, networks, called):
             elif event == improv.COMMAND:
                 heard = now
                 service.take(memoryview(parser.data)[: parser.length])
-            break
-        else:
-            if called and time.ticks_diff(time.ticks_ms(), heard) > _IDLE_MS:
-                return True
-            await asyncio.sleep_ms(_POLL_MS)
+        await asyncio.sleep_ms(_POLL_MS)
+    return True
 
 
 def _config():

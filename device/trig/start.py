@@ -21,10 +21,13 @@ _RUNNING = const(8192)
 _RESTART_MS = const(10000)
 
 
-def start():
+def start(called=False):
     """Run the board until Ctrl-C; then sign what is in the batch and end. Most other errors end in a restart.
 
     Without a configuration that can be used, and at the beginning of an Improv frame, wait for Wi-Fi settings.
+
+    Args:
+        called: whether the beginning of such a frame has been seen already.
 
     Raises:
         trig.keys.SignerError: the board's key cannot be used; the loader keeps the reason, pauses and tries again.
@@ -33,14 +36,14 @@ def start():
     """
     gc.threshold(_THRESHOLD)
     app = None
-    called = False
     try:
-        app = _prepared()
+        if not called:
+            app = _prepared()
     except MemoryError:
         print("no room for this configuration: fewer types of sensors, or a board with more memory (README, Heap)")
         raise
     except KeyboardInterrupt:
-        called = _called()
+        called = slots.improv()
         if not called:
             raise
     if app:
@@ -129,23 +132,6 @@ def _app(config, key, journal, owner):
     return App(config, key, journal, machine, network, Crashes(), owner)
 
 
-def _called():
-    """Whether what looked like Ctrl-C was the type byte of an Improv frame, whose first bytes then wait at the console.
-
-    The first byte that is none of them is lost to who reads next: nobody needs the "\\r" that mpremote sends.
-    """
-    import select
-
-    poll = select.poll()
-    poll.register(sys.stdin, select.POLLIN)
-    one = bytearray(1)
-    for byte in b"IMPROV\x01":
-        if not poll.poll(0) or not sys.stdin.buffer.readinto(one) or one[0] != byte:
-            return False
-    micropython.kbd_intr(-1)
-    return True
-
-
 def _listen(called):
     """Listen for Improv frames; from here on Ctrl-C is a byte like others, which trig.improv knows."""
     import asyncio
@@ -190,7 +176,7 @@ def _run(app):
         finally:
             _reset()
     except KeyboardInterrupt:
-        called = _called()
+        called = slots.improv()
         app.stop()
         print("stopped, next seq", app.journal.next_seq)
         return called
