@@ -10,11 +10,19 @@ from web3 import Web3
 
 @dataclass(frozen=True)
 class AnchoredHead:
-    """One head of the log that the chain has accepted, and the gas that it cost."""
+    """One head of the log that the chain has accepted.
+
+    Attributes:
+        size: leaves under it.
+        root: its root, 32 bytes.
+        gas_used: what it took.
+        mined_at: the block's time, seconds since 1970 by the chain's clock.
+    """
 
     size: int
     root: bytes
     gas_used: int
+    mined_at: int
 
 
 def anchored_heads(web3: Web3, contract: str, log_id: bytes) -> list[AnchoredHead]:
@@ -30,5 +38,6 @@ def anchored_heads(web3: Web3, contract: str, log_id: bytes) -> list[AnchoredHea
     for event in events:
         data = bytes(event["data"])
         receipt = web3.eth.get_transaction_receipt(event["transactionHash"])
-        heads.append(AnchoredHead(int.from_bytes(data[:32], "big"), data[32:64], receipt["gasUsed"]))
+        mined_at = int(web3.eth.get_block(event["blockNumber"])["timestamp"])
+        heads.append(AnchoredHead(int.from_bytes(data[:32], "big"), data[32:64], receipt["gasUsed"], mined_at))
     return heads

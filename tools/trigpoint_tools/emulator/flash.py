@@ -42,6 +42,20 @@ def read_file(image: Path, name: str) -> bytes:
         raise FileNotFoundError(f"{name} is not on the board") from None
 
 
+def read_folder(image: Path, folder: str) -> dict[str, bytes]:
+    """Return the content of the files right in a folder, by name and in its order; none if there is no such folder."""
+    filesystem = _load(image)
+    found: dict[str, bytes] = {}
+    try:
+        names = sorted(filesystem.listdir(folder))
+    except FileNotFoundError:
+        return found
+    for name in names:
+        with filesystem.open(f"{folder}/{name}", "rb") as file:
+            found[name] = bytes(file.read())
+    return found
+
+
 def list_files(image: Path) -> list[str]:
     """Return the absolute paths of all files."""
     return sorted(f"{folder.rstrip('/')}/{name}" for folder, _, names in _load(image).walk("/") for name in names)

@@ -69,12 +69,14 @@ class Station:
         access_points: these networks.
         faults: the driver's faults that it shows.
         active: whether the radio is on.
+        attempts: how often the board has asked to connect, since this object was made.
         reconnects: how often to try again after a failure, -1 for ever.
     """
 
     def __init__(self, *access_points: AccessPoint) -> None:
         self.access_points = list(access_points)
         self.faults = Fault.NONE
+        self.attempts = 0
         self._connects = 0
         self._failure: Status | None = None
         self.active = False
@@ -108,6 +110,7 @@ class Station:
         if Fault.SECOND_CONNECT in self.faults and self._connects:
             raise HardwareError(0, "Wifi Internal Error")
         self._connects += 1
+        self.attempts += 1
         self._wanted = (ssid, password)
         self._since = now
 
