@@ -54,7 +54,7 @@ export function plan(files, present, slot) {
   const mixed = remove.some((path) => path.startsWith(`/${slot}/`)) || [...wrong].some((path) => path !== START);
   if (present.has(START) && mixed) {
     remove.unshift(START);
-    wrong.add(START);
+    if (wanted.has(START)) wrong.add(START);
   }
   const rank = (path) => LOADER.indexOf(path);
   const order = [...wrong].sort((one, other) => rank(one) - rank(other) || (one < other ? -1 : 1));
@@ -62,6 +62,8 @@ export function plan(files, present, slot) {
 }
 
 export class Board {
+  #defined = 0; // the start in which the scripts' functions were defined
+
   /**
    * @param {import("./prompt.js").Prompt} prompt
    * @param {Record<string, string>} scripts of site.json
@@ -78,7 +80,8 @@ export class Board {
   }
 
   async hashes() {
-    const printed = await this.prompt.run(`${this.scripts.hashes}walk('/')\n`, KEY_MS);
+    await this.#define();
+    const printed = await this.prompt.run("walk('/')", KEY_MS);
     const lines = [...printed.matchAll(/^([0-9a-f]{64}) (\/\S*)\r?$/gm)];
     return new Map(lines.map(([, digest, path]) => [path, digest]));
   }
@@ -86,18 +89,23 @@ export class Board {
   /** Write a file, whole or not at all, and verify it as it lies on flash. */
   async write(path, bytes, digest) {
     const draft = `${path}.new`;
-    await this.prompt.run(
-      `${this.scripts.folders}make(${quoted(path)})\nfrom binascii import a2b_base64 as b\nf=open(${quoted(draft)},'wb')\n`,
-    );
+    await this.#define();
+    await this.prompt.run(`make(${quoted(path)})\nf=open(${quoted(draft)},'wb')`);
     for (let at = 0; at < bytes.length; at += CHUNK) {
-      await this.prompt.run(`f.write(b(${quoted(toBase64(bytes.subarray(at, at + CHUNK)))}))`);
+      await this.prompt.run(`f.write(base64(${quoted(toBase64(bytes.subarray(at, at + CHUNK)))}))`);
     }
-    await this.prompt.run("f.close()");
-    const printed = await this.prompt.run(`${this.scripts.hashes}one(${quoted(draft)})\n`);
-    if (!printed.startsWith(digest ?? (await sha256(bytes)))) {
+    const printed = await this.prompt.run(`f.close()\none(${quoted(draft)})`);
+    if (!printed.includes(digest ?? (await sha256(bytes)))) {
       throw new Trouble(`${path} came out wrong on the board's flash.`, "Try again, with another cable if you have one.");
     }
-    await this.prompt.run(`import os\nos.rename(${quoted(draft)},${quoted(path)})`);
+    await this.prompt.run(`os.rename(${quoted(draft)},${quoted(path)})`);
+  }
+
+  /* What is defined at the prompt stays until the board starts over; a file is three lines then. */
+  async #define() {
+    if (this.#defined === this.prompt.starts) return;
+    await this.prompt.run(`${this.scripts.folders}${this.scripts.hashes}from binascii import a2b_base64 as base64\n`);
+    this.#defined = this.prompt.starts;
   }
 
   async remove(path) {

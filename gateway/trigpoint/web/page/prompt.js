@@ -26,7 +26,8 @@ export class BoardError extends Error {
 }
 
 export class Prompt {
-  #port;
+  /** How often the board's memory has been emptied. */
+  starts = 0;
   #reader;
   #writer;
   #pump;
@@ -36,7 +37,6 @@ export class Prompt {
 
   /** @param {SerialPort} port it is open, and nobody else reads it */
   constructor(port) {
-    this.#port = port;
     this.#reader = port.readable.getReader();
     this.#writer = port.writable.getWriter();
     this.#pump = this.#read();
@@ -77,6 +77,7 @@ export class Prompt {
     await this.#send(END);
     await this.#until("soft reboot\r\n", SILENCE_MS);
     await this.#until(RAW, SILENCE_MS);
+    this.starts += 1;
   }
 
   /**
@@ -149,10 +150,12 @@ export class Prompt {
       const left = deadline - Date.now();
       if (left <= 0) throw silent();
       const before = this.#text.length;
+      let timer;
       await new Promise((resolve) => {
         this.#wake = resolve;
-        setTimeout(resolve, left);
+        timer = setTimeout(resolve, left);
       });
+      clearTimeout(timer);
       if (patient && this.#text.length !== before) deadline = Date.now() + ms;
     }
   }
