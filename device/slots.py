@@ -32,6 +32,8 @@ _POWER_ON = const(1)
 _WATCHDOG = const(3)
 _DEEP_SLEEP = const(4)
 
+called = False  # whether the beginning of an Improv frame has been seen, see improv
+
 
 class State:
     """What the loader remembers.
@@ -187,6 +189,7 @@ def improv():
 
     import micropython
 
+    global called
     poll = select.poll()
     poll.register(sys.stdin, select.POLLIN)
     one = bytearray(1)
@@ -194,23 +197,22 @@ def improv():
         if not poll.poll(_FRAME_MS) or not sys.stdin.buffer.readinto(one) or one[0] != byte:
             return False
     micropython.kbd_intr(-1)
+    called = True
     return True
 
 
 def main():
     """For main.py: start an application, or safe mode. An application that fails is started anew, by a reset."""
-    called = False
     while True:
         try:
-            return _main(called)
+            return _main()
         except KeyboardInterrupt:
-            called = improv()  # then this start is counted once more, which does no harm
-            if not called:
+            if not improv():  # else this start is counted once more, which does no harm
                 print("stopped")
                 return
 
 
-def _main(called):
+def _main():
     import machine
 
     state = load()
@@ -230,7 +232,7 @@ def _main(called):
     try:
         from trig.start import start
 
-        start(called)
+        start()
         good()
     except Exception as error:
         sys.print_exception(error)

@@ -21,13 +21,10 @@ _RUNNING = const(8192)
 _RESTART_MS = const(10000)
 
 
-def start(called=False):
+def start():
     """Run the board until Ctrl-C; then sign what is in the batch and end. Most other errors end in a restart.
 
     Without a configuration that can be used, and at the beginning of an Improv frame, wait for Wi-Fi settings.
-
-    Args:
-        called: whether the beginning of such a frame has been seen already.
 
     Raises:
         trig.keys.SignerError: the board's key cannot be used; the loader keeps the reason, pauses and tries again.
@@ -37,23 +34,22 @@ def start(called=False):
     gc.threshold(_THRESHOLD)
     app = None
     try:
-        if not called:
+        if not slots.called:
             app = _prepared()
     except MemoryError:
         print("no room for this configuration: fewer types of sensors, or a board with more memory (README, Heap)")
         raise
     except KeyboardInterrupt:
-        called = slots.improv()
-        if not called:
+        if not slots.improv():
             raise
     if app:
         gc.collect()
         print("board", app.signer.kid.hex(), "next seq", app.journal.next_seq, "free heap", gc.mem_free())
-        called = _run(app)
-        if not called:
+        _run(app)
+        if not slots.called:
             return
         app = None
-    _listen(called)
+    _listen(slots.called)
 
 
 def _prepared():
@@ -152,7 +148,7 @@ def _listen(called):
 
 
 def _run(app):
-    """Run until Ctrl-C; return whether it was an Improv frame."""
+    """Run until Ctrl-C, or what looked like it."""
     import asyncio
 
     from trig.quiet import Restart
@@ -176,10 +172,9 @@ def _run(app):
         finally:
             _reset()
     except KeyboardInterrupt:
-        called = slots.improv()
+        slots.improv()
         app.stop()
         print("stopped, next seq", app.journal.next_seq)
-        return called
     except Exception as error:
         # Nobody is there to read it on a roof: keep the readings, give a person at the cable time for Ctrl-C, restart.
         from trig.crash import traceback
