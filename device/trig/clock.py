@@ -39,6 +39,7 @@ class Clock:
         # Seconds between 1970 and what this port counts from: 2000 on the ESP32, 1970 on others.
         self._epoch = _YEAR_2000 if time.gmtime(0)[0] == 2000 else 0
         self._start = int(time.time())
+        self._counted = 0
         self.corrections = 0
         self.is_set = self._now() >= _UNSET_BEFORE
         self.source = "rtc" if self.is_set else ""
@@ -51,8 +52,17 @@ class Clock:
         return int(time.time()) + self._epoch
 
     def seconds(self):
-        """Whole seconds since this clock was made; never set, never corrected."""
-        return int(time.time()) - self._start
+        """Whole seconds since this clock was made; never set, never corrected.
+
+        It never runs back either, though the RTC may (a brown-out, a glitch): a reading older than the one before it
+        would find no place in a statement. The count then goes on from where it was.
+        """
+        seconds = int(time.time()) - self._start
+        if seconds < self._counted:
+            self._start += seconds - self._counted
+            seconds = self._counted
+        self._counted = seconds
+        return seconds
 
     def unix(self, seconds):
         """The time of day of a moment on ``seconds``'s count, in seconds since 1970; None while the clock is unset."""

@@ -44,6 +44,28 @@ assert c.to_next(3600) == (3600 - (UNIX + 10) % 3600) * 1000
     )
 
 
+def test_the_count_goes_on_when_the_clock_falls_back() -> None:
+    run(
+        _WORLD
+        + """
+c = module.Clock(Rtc())
+assert c.adjust(UNIX * 1000, 0, 0)
+world.now += 100
+assert c.seconds() == 100
+world.now -= 7200
+assert c.seconds() == 100 and c.unix(100) == UNIX + 100 - 7200
+world.now += 50
+assert c.seconds() == 150
+assert c.adjust((UNIX + 150) * 1000, 149, 150) and c.error_s == 7200
+assert c.seconds() == 150 and c.unix(100) == UNIX + 100
+world.now -= 7200
+assert c.adjust((UNIX + 160) * 1000, 150, 150)  # nobody has asked for the count in between
+world.now += 10
+assert c.seconds() >= 150
+"""
+    )
+
+
 def test_only_a_time_that_cannot_be_right_corrects_a_set_clock() -> None:
     run(
         _WORLD
