@@ -63,10 +63,13 @@ class Boards:
 
     Attributes:
         directory: where they are to live.
+        around: the world around them, as of `make_directory`.
+        heap: bytes of heap of each.
     """
 
     directory: Path
     around: dict[str, Any] = field(default_factory=lambda: dict(AROUND))
+    heap: int = 160 << 10
 
     @contextmanager
     def plugged(self, name: str = "board") -> Iterator[Ports]:
@@ -92,7 +95,7 @@ class Boards:
             cable.unplug()
         shutil.copytree(template, place)
         facts = json.loads((place / FACTS).read_text())
-        (place / FACTS).write_text(json.dumps({**facts, "mac": "240ac4" + secrets.token_hex(3)}))
+        (place / FACTS).write_text(json.dumps({**facts, "heap": self.heap, "mac": "240ac4" + secrets.token_hex(3)}))
 
 
 def make_gateway(directory: Path, chain: LocalChain, broker: int, **answers: Any) -> Config:

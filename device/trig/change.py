@@ -102,7 +102,9 @@ def at_start(record, staged, loader):
     if record.state == PENDING and not staged:
         ended(record, "the file is gone from flash")
     elif record.kind == UPDATE:
-        return
+        # To fetch takes heap. A board that has none for it would start anew for ever, and do nothing else.
+        if record.state == PENDING and loader.bad > _STARTS:
+            ended(record, "starts that ended badly: " + loader.cause)
     elif not staged:
         # The rename is what confirms a configuration; the record follows.
         ended(record, "")

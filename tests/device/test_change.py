@@ -24,7 +24,8 @@ def start(fields, staged, loader_fields):
     record = change.Record()
     record.counter, record.kind, record.state, record.starts, record.version, record.reason = fields
     loader = slots.State()
-    loader.trial, loader.on_trial, loader.version, loader.failed, loader.cause = loader_fields
+    loader.trial, loader.on_trial, loader.version, loader.failed, loader.cause, *bad = loader_fields
+    loader.bad = bad[0] if bad else 0
     change.at_start(record, staged, loader)
     record = change.Record(record.pack())
     return [record.state, record.starts, record.reason, record.counter]
@@ -62,6 +63,16 @@ def test_a_configuration_has_three_starts(board: BoardProcess) -> None:
 def test_the_rename_is_what_confirms_a_configuration(board: BoardProcess) -> None:
     assert start(board, CONFIGURATION, TRYING, 1, staged=False)[0] == CONFIRMED
     assert start(board, CONFIGURATION, PENDING, staged=False)[0] == ROLLED_BACK
+
+
+def test_an_update_that_the_board_has_no_room_to_fetch_is_given_up(board: BoardProcess) -> None:
+    """Else it would start anew for ever."""
+    for bad in range(6):
+        state, _, reason = start(board, UPDATE, PENDING, loader=[255, 0, 6, 0, "MemoryError: 224 bytes", bad])
+        assert (state, reason) == (
+            (ROLLED_BACK, "starts that ended badly: MemoryError: 224 bytes") if bad > 3 else (PENDING, "")
+        )
+    assert start(board, CONFIGURATION, TRYING, 1, loader=[255, 0, 6, 0, "", 5])[0] == TRYING
 
 
 @pytest.mark.parametrize(

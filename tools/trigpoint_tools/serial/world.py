@@ -107,8 +107,8 @@ def _active(web3: Web3, registry: bytes, kid: bytes) -> bool:
     (active,) = node.call(DEVICE_REGISTRY, registry, "activeAt", number, _head(web3).time)
     if not active and node.call(DEVICE_REGISTRY, registry, "devices", number)[1]:
         raise OperatorError(
-            f"board {kid.hex()} was revoked, and an id is used once: `trigpoint board rm PORT --gateway DIR` has it give "
-            "up its key, then enrol it anew"
+            f"board {kid.hex()} was revoked, and an id is used once: `trigpoint board rm PORT --gateway DIR` has it "
+            "give up its key, then enrol it anew"
         )
     return bool(active)
 
