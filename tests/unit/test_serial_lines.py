@@ -115,6 +115,17 @@ def test_the_watch_follows_a_session_however_it_is_cut(sizes: list[int]) -> None
     assert not watch.raw
 
 
+@given(_sizes)
+def test_the_watch_stays_raw_when_one_program_follows_the_other_at_once(sizes: list[int]) -> None:
+    watch = PromptWatch()
+    watch.typed(b"\r\x01")
+    watch.printed(b"\r\n>>> \r\n" + RAW_BANNER)
+    watch.typed(b"\r\x02\r\x03\r\x01")
+    for piece in cut(b"\r\n" + _UNIX + b"\r\n>>> \r\n>>> \r\n" + RAW_BANNER, sizes):
+        watch.printed(piece)
+    assert watch.raw
+
+
 def test_a_program_that_prints_the_raw_banner_has_no_raw_prompt() -> None:
     watch = PromptWatch()
     watch.printed(b"\r\n>>> " + RAW_BANNER)
@@ -128,6 +139,16 @@ def test_the_banner_names_the_board_and_nothing_else_changes(parts: list[bytes],
     banner = Banner(b"my board")
     shown = b"".join(banner.pass_on(piece) for piece in cut(b"".join(parts), sizes)) + banner.flush()
     assert shown == b"".join(parts).replace(_UNIX, _OURS)
+
+
+@given(st.lists(st.binary(max_size=30), min_size=1, max_size=4), st.data())
+def test_improv_frames_stay_as_they_are(contents: list[bytes], data: st.DataObject) -> None:
+    ends = LineEnds()
+    for content in contents:
+        frame = b"\nIMPROV\x01\x04" + bytes((len(content),)) + content + b"?\n"
+        at = data.draw(st.integers(10, len(frame)))
+        assert ends.pass_on(frame[:at], raw=False) + ends.pass_on(frame[at:], raw=False) == frame
+        assert ends.pass_on(b"log\n", raw=False) == b"log\r\n"
 
 
 @given(st.lists(st.sampled_from((b"a", b"\n", b"\r\n", b"\r")), max_size=12), _sizes)

@@ -67,7 +67,7 @@ class PromptWatch:
     raw: bool = False
     pasted: bool = False
     prompts: int = 0
-    _asked: bool = False  # for the other prompt
+    _wanted: bool | None = None  # which prompt was asked for last: whether the raw one
     _pasting: bool = False
     _tail: bytes = b""
 
@@ -76,17 +76,18 @@ class PromptWatch:
         if self._pasting:
             if b"\x04" in data:
                 self._pasting, self.pasted = False, True
-        elif (b"\x02" if self.raw else b"\x01") in data:
-            self._asked = True
+        elif (raw_at := data.rfind(b"\x01")) != (friendly_at := data.rfind(b"\x02")):
+            # Both at once, if one program leaves the raw prompt and the next one enters it.
+            self._wanted = raw_at > friendly_at
 
     def printed(self, data: bytes) -> None:
         """Take what the board prints."""
         seen = self._tail + data
         raw_at, friendly_at = seen.rfind(RAW_BANNER), seen.rfind(_PROMPT)
-        if raw_at > friendly_at and self._asked and not self.raw:
+        if raw_at > friendly_at and self._wanted and not self.raw:
             self._now(True)
             seen = seen[raw_at + len(RAW_BANNER) :]
-        elif friendly_at >= 0 and (not self.raw or self._asked):
+        elif friendly_at >= 0 and (not self.raw or self._wanted is False):
             self._now(False)
             seen = seen[friendly_at + len(_PROMPT) :]
         elif self.raw and not self.pasted and seen.endswith(_PASTE_ACCEPTED):
@@ -98,7 +99,7 @@ class PromptWatch:
 
     def _now(self, raw: bool) -> None:
         if raw != self.raw:
-            self._asked = False
+            self._wanted = None
         self.raw = raw
         self.pasted = self._pasting = False
         self.prompts += 1
