@@ -130,6 +130,7 @@ def api(folder: Path, **settings: object) -> Iterator[Client]:
         folder / "public",
         tokens,
         key_file,
+        folder / "join.json",
     )
     listener = listen("127.0.0.1:0")
     server = make_server(served)

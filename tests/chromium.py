@@ -38,6 +38,7 @@ _FLAGS = (
     "--disable-sync",
     "--no-first-run",
     "--no-proxy-server",
+    "--host-resolver-rules=MAP *.test 127.0.0.1",
     "--hide-scrollbars",
 )
 

@@ -117,13 +117,13 @@ class Desk:
         url: the board's, for pyserial.
 
     Attributes:
+        url: where the next one that is opened leads to.
         busy: whether another program has the port.
     """
 
     def __init__(self, page: Page, url: str) -> None:
         self._page = page
-        self._url = url
-        self._lock = threading.Lock()
+        self.url = url
         self._port: serial.SerialBase | None = None
         self._reader: threading.Thread | None = None
         self.busy = False
@@ -161,18 +161,18 @@ class Desk:
                 self._open()
             case "close":
                 self.unplug(lost=False)
+            case _ if self._port is None:
+                raise OSError("The device has been lost.")
             case "write":
-                assert self._port is not None
                 self._port.write(base64.b64decode(call["data"]))
             case "signals":
-                assert self._port is not None
                 if call["dtr"] is not None:
                     self._port.dtr = call["dtr"]
                 if call["rts"] is not None:
                     self._port.rts = call["rts"]
 
     def _open(self) -> None:
-        self._port = port = serial.serial_for_url(self._url, baudrate=115_200, timeout=0.02)
+        self._port = port = serial.serial_for_url(self.url, baudrate=115_200, timeout=0.02)
         self._reader = threading.Thread(target=self._read, args=(port,), daemon=True)
         self._reader.start()
 

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -159,3 +163,86 @@ def test_a_blank_board_to_its_first_statement(
         desk.end()
         cable.unplug()
         gateway.stop()
+
+
+@contextmanager
+def any_web_server(folder: Path) -> Iterator[int]:
+    """Serve static files, as python -m http.server does; yield the port."""
+
+    class Quiet(SimpleHTTPRequestHandler):
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=folder)) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server.server_port
+        server.shutdown()
+
+
+def test_where_it_cannot_work_it_says_so(folder: Path, page: Page) -> None:
+    with any_web_server(folder) as port:
+        page.go(f"http://elsewhere.test:{port}/")
+        page.until("!document.querySelector('#unable').hidden")
+        assert "plain HTTP" in page.text()
+        assert page.run("document.querySelector('#connect-button').disabled")
+        page.picture(PICTURES / "insecure.png")
+        page.complaints.clear()  # the browser's own, of the icon that this server lacks
+        page.before_load("delete Navigator.prototype.serial;")
+        page.go(f"http://127.0.0.1:{port}/")
+        page.until("!document.querySelector('#unable').hidden")
+        assert "cannot talk to serial ports" in page.text()
+        assert page.complaints == []
+
+
+def test_what_can_go_wrong_at_the_cable(tmp_path: Path, folder: Path, page: Page) -> None:
+    """An ESP32-C3 at a site for the ESP32; then it is another board, whose cable is pulled while it is written."""
+    make_directory(tmp_path / "c3", "esp32c3", AROUND, blank=True)
+    make_directory(tmp_path / "board", "esp32", AROUND, blank=True)
+    world = WorldClock(ORIGIN, time.time(), SPEED)
+    c3, board = (SerialCable(tmp_path / name, world, WEATHER) for name in ("c3", "board"))
+    urls = [cable.plug_in().rfc2217 for cable in (c3, board)]
+    desk = Desk(page, urls[0])
+    try:
+        with any_web_server(folder) as port:
+            page.go(f"http://127.0.0.1:{port}/")
+            page.run("__serial.chosen = false")
+            page.click("#connect-button")
+            assert trouble(page) == "No board was chosen."
+            page.run("__serial.chosen = true")
+            desk.busy = True
+            page.click("#again")
+            page.until("document.querySelector('#trouble .what')?.textContent.includes('another program')")
+            page.picture(PICTURES / "busy.png")
+            desk.busy = False
+            page.click("#again")
+            page.click("#install")
+            assert trouble(page) == "This board has an ESP32-C3, and this site has firmware for ESP32."
+            page.picture(PICTURES / "wrong-chip.png")
+
+            desk.url = urls[1]
+            page.click("#again")
+            page.click("#install")
+            page.until("document.querySelector('#installing-what').textContent.startsWith('Writes')")
+            desk.unplug()
+            assert trouble(page) == "Writing was cut in the middle."
+            page.click("#again")
+            page.click("#install")
+            page.until("document.querySelector('#installing-what').textContent.startsWith('Installs')", 60)
+            page.until("document.querySelector('#installing-part').value > 0.3", 60)
+            desk.unplug()
+            assert trouble(page) == "The connection to the board was cut."
+            page.click("#again")
+            page.until("!document.querySelector('#found').hidden", 60)
+            page.click("#install")
+            page.until("document.querySelector('#wifi').dataset.state === 'open'", 90)
+            page.until("[...document.querySelector('#network').options].some((one) => one.value === 'home')", 60)
+            page.fill("#network", "home")
+            page.fill("#wifi-password", "wrong horse")
+            page.click("#join")
+            assert trouble(page) == "The board could not join home."
+            page.picture(PICTURES / "wifi-trouble.png")
+    finally:
+        page.picture(PICTURES / "last.png")
+        desk.end()
+        c3.unplug()
+        board.unplug()

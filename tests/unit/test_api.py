@@ -117,6 +117,7 @@ OF_SCOPE = {
         "/v1/live",
     ],
     Scope.INSPECT: ["/v1/rejected", "/v1/counters", "/v1/evidence"],
+    Scope.JOIN: ["/v1/join"],
 }
 OPEN = ["/", "/page.css", "/page.js", "/openapi.json"]
 

@@ -62,6 +62,10 @@ export class Port {
    * @param {number} ms how long a board may take that has just been reset
    */
   async prompt(ms = USUAL_MS) {
+    if (this.#prompt?.ended) {
+      await this.release();
+      await this.reopen();
+    }
     if (this.#prompt === null) {
       await this.open();
       const prompt = new Prompt(this.#port);

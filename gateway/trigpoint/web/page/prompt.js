@@ -39,7 +39,13 @@ export class Prompt {
   constructor(port) {
     this.#reader = port.readable.getReader();
     this.#writer = port.writable.getWriter();
+    this.#writer.closed.catch(() => {}); // `ended` says it
     this.#pump = this.#read();
+  }
+
+  /** Whether the connection is over. */
+  get ended() {
+    return this.#ended;
   }
 
   /** Let go of the port, which stays open. */
@@ -118,16 +124,20 @@ export class Prompt {
   async #start(code) {
     const bytes = new TextEncoder().encode(code);
     for (let at = 0; at < bytes.length; at += PIECE) {
-      await this.#writer.write(bytes.subarray(at, at + PIECE));
+      await this.#write(bytes.subarray(at, at + PIECE));
       if (bytes.length > PIECE) await sleep(PIECE_MS);
     }
     await this.#send(END);
     await this.#until("OK", SILENCE_MS);
   }
 
-  async #send(text) {
+  #send(text) {
+    return this.#write(Uint8Array.from(text, (character) => character.charCodeAt(0)));
+  }
+
+  async #write(bytes) {
     try {
-      await this.#writer.write(Uint8Array.from(text, (character) => character.charCodeAt(0)));
+      await this.#writer.write(bytes);
     } catch {
       throw gone();
     }
