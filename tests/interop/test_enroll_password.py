@@ -1,4 +1,4 @@
-"""Enrolment at the broker that `gateway init` sets up: TLS, a password for each board, an access list. Nothing leaks."""
+"""Enrolment at the broker that `gateway init` sets up: TLS, a password for each board, access list. Nothing leaks."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from test_ntp import Server, answer
 from trigpoint_tools.demo import processes
 from trigpoint_tools.localchain import LocalChain
 
-ROOM = 176 << 10
+ROOM = 192 << 10
 """Heap for an update fetched over TLS; device/README.md, Heap."""
 
 pytestmark = pytest.mark.skipif(MOSQUITTO is None, reason="Mosquitto is not installed (apt-get install mosquitto)")
