@@ -137,6 +137,8 @@ def _over_time(result: Result) -> list[Element]:
     on = [(start + point.world_s, float(point.boards_on)) for point in points]
     connected = [(start + point.world_s, float(point.boards_connected)) for point in points]
     lanes = _lanes(result)
+    end = start + result.duration_s
+    ending = [Mark(end, "no more faults")] if lanes and span[1] - end > 0.02 * (span[1] - start) else []
     most = max(value for _, value in waiting)
 
     def readings(size: Size) -> Element:
@@ -145,7 +147,9 @@ def _over_time(result: Result) -> list[Element]:
 
     def backlog(size: Size) -> Element:
         lines = [Line("waiting", waiting, filled=True)]
-        return plot.timeline(size, span, "Readings waiting, with the faults below", lines=lines, lanes=lanes)
+        return plot.timeline(
+            size, span, "Readings waiting, with the faults below", lines=lines, lanes=lanes, marked=ending
+        )
 
     def present(size: Size) -> Element:
         lines = [Line("stored", connected, filled=True), Line("measured", on)]

@@ -125,6 +125,7 @@ def timeline(
     lines: Sequence[Line] = (),
     dots: Sequence[Dot] = (),
     lanes: Sequence[Lane] = (),
+    marked: Sequence[Mark] = (),
 ) -> Element:
     """Draw lines and dots over time, with lanes of bars below them on the same axis.
 
@@ -135,6 +136,7 @@ def timeline(
         lines: drawn in this order, the last on top.
         dots: drawn over the lines.
         lanes: from top to bottom.
+        marked: moments to be marked with their names.
     """
     values = [value for line in lines for _, value in line.points] + [dot.value for dot in dots]
     marks = axis.counts(max(values, default=0.0), most=4)
@@ -153,6 +155,8 @@ def timeline(
         picture.append(
             make("circle", make("title", dot.title), class_="dot", cx=frame.x(dot.at), cy=frame.y(dot.value), r=3.2)
         )
+    for mark in marked:
+        _extend(picture, _flag(frame.x(mark.at), _TOP + 8, frame, mark.label))
     top = frame.bottom + _LABELS
     for lane in lanes:
         _extend(picture, _lane(frame, lane, top))
