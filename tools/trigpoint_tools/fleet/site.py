@@ -16,6 +16,7 @@ from trigpoint.chain.registration import LARGEST_BATCH, register_batch
 from trigpoint.clock import WorldClock
 from trigpoint.commands.gateway import link_key_hex
 from trigpoint.config import Config
+from trigpoint.errors import OperatorError
 from trigpoint.init import Answers, create
 from trigpoint.wire.permit import Permit
 
@@ -25,6 +26,7 @@ from trigpoint_tools.localchain import LocalChain
 _COIN = 10**20
 _PERMIT_LIFE_S = 24 * 3600
 _POLL_S = 2
+_NO_BROKER_S = 15.0  # how long after the broker's return a gateway may still end for the want of it
 
 
 class Site:
@@ -64,6 +66,7 @@ class Site:
         self._operator: LocalAccount
         self.broker_port = 0
         self.register_gas = 0
+        self._no_broker_at = -_NO_BROKER_S
 
     def __enter__(self) -> Self:
         """Start all of it, and return once the gateway is ready.
@@ -114,11 +117,23 @@ class Site:
         processes.wait_for_port(self.broker_port, self.broker)
 
     def check(self, *, broker: bool, gateway: bool) -> None:
-        """Make sure that what is meant to run does; OperatorError if it has ended by itself."""
+        """Make sure that what is meant to run does; OperatorError if it has ended by itself.
+
+        A gateway that finds no broker when it starts ends with an error, and is started again, as its service manager
+        would (Restart=always in packaging/systemd).
+        """
         if broker:
             self.broker.check()
-        if gateway:
+        else:
+            self._no_broker_at = time.monotonic()
+        if not gateway:
+            return
+        try:
             self.gateway.check()
+        except OperatorError:
+            if time.monotonic() - self._no_broker_at > _NO_BROKER_S:
+                raise
+            self.gateway.start()
 
     def _start(self, stack: ExitStack) -> None:
         self.chain = stack.enter_context(LocalChain())
