@@ -36,6 +36,15 @@ def test_chip_mac_and_size(tmp_path: Path) -> None:
     assert chip == Chip("esp32s3", "ESP32-S3 (QFN56) (revision v0.2)", "24:0a:c4:e0:0f:84", 8 << 20)
 
 
+def test_a_c6_tells_its_mac_as_the_base_of_a_longer_one(tmp_path: Path) -> None:
+    longer = (
+        "MAC:                24:0a:c4:ff:fe:e0:0f:84\nBASE MAC:           24:0a:c4:e0:0f:84\nMAC_EXT:            ff:fe"
+    )
+    text = HELLO.replace("MAC:                24:0a:c4:e0:0f:84", longer).replace("ESP32-S3", "ESP32-C6")
+    chip = stand_in(tmp_path, text, 0).identify()
+    assert (chip.name, chip.mac, chip.flash) == ("esp32c6", "24:0a:c4:e0:0f:84", 0)
+
+
 def test_progress_counts_all_files(tmp_path: Path) -> None:
     small, large = tmp_path / "small", tmp_path / "large"
     small.write_bytes(bytes(100))
@@ -91,6 +100,36 @@ ERRORS = {
         HELLO + "A serial exception error occurred: device reports readiness to read but returned no data",
         "cut in the middle",
     ),
+    "port gone": (
+        HELLO + "A fatal error occurred: Could not configure port: [Errno 2] No such file or directory: '/dev/ttyUSB7'",
+        "cut in the middle",
+    ),
+    "old revision": (
+        HELLO
+        + "A fatal error occurred: 'f.bin' requires chip revision 3 or higher (this chip is revision 1). Use --force",
+        "is of revision 1 and this firmware needs 3",
+    ),
+    "locked": (
+        HELLO + "A fatal error occurred: Secure Boot V1 detected, writing to flash regions < 0x8000 is disabled",
+        "locked by its fuses",
+    ),
+    "unknown chip": (
+        "A fatal error occurred: Unexpected chip ID value 99. Failed to autodetect chip type.\nProbably unsupported",
+        "none that esptool knows",
+    ),
+    "too large": (
+        HELLO + "A fatal error occurred: File 'f' (length 4) at offset 4 will not fit in 4194304 bytes of flash. ",
+        "larger than the flash",
+    ),
+    "slow bridge": (
+        "A fatal error occurred: Failed to set baud rate 460800. The driver may not support this rate.",
+        "cannot do 460800 bits a second",
+    ),
+    "nobody there": (
+        "A fatal error occurred: Could not open rfc2217://x:1, the port is busy or doesn't exist.\n"
+        "(Could not open port rfc2217://x:1: [Errno 111] Connection refused)",
+        "no data lines",
+    ),
     "damaged": (HELLO + "A fatal error occurred: MD5 of file does not match data in flash!", "shorter cable"),
 }
 
@@ -116,8 +155,11 @@ def test_no_permission_is_told_from_busy() -> None:
 def test_it_must_end_well(tmp_path: Path) -> None:
     with pytest.raises(OperatorError, match="gave up"):
         stand_in(tmp_path, "something new went wrong\n", 1).identify()
-    with pytest.raises(OperatorError):
+    with pytest.raises(OperatorError, match="pip install -U esptool"):
         stand_in(tmp_path, "", 0).identify()
+    reader = Reader()
+    reader.line("Serial port rfc2217://lab:4000:")
+    assert "hangs up: another program has it" in explain(reader, "rfc2217://lab:4000")
 
 
 @given(st.binary(max_size=400), st.integers(1, 9))

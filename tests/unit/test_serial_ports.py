@@ -53,6 +53,16 @@ def test_choosing() -> None:
         ports.choose(None, [one, two])
 
 
+def test_native_usb_that_comes_back_under_another_name() -> None:
+    old = Port("/dev/ttyACM0", "Espressif USB-Serial-JTAG", "24:0A:C4:00:00:01")
+    new = Port("/dev/ttyACM1", "Espressif USB", "24:0A:C4:00:00:01")
+    other = Port("/dev/ttyACM2", "Espressif USB", "24:0A:C4:00:00:02")
+    assert ports.moved(old, "24:0a:c4:00:00:01", [other, new]) is new
+    assert ports.moved(old, "24:0a:c4:00:00:01", [other, old]) is old
+    assert ports.moved(old, "24:0a:c4:00:00:01", [other]) is old
+    assert ports.moved(Port("/dev/ttyUSB0"), "24:0a:c4:00:00:03", [Port("/dev/ttyUSB1"), other]) == Port("/dev/ttyUSB0")
+
+
 def test_a_cable_without_data_lines_shows_no_port() -> None:
     with pytest.raises(OperatorError, match="charge only and have no data lines"):
         ports.choose(None, [])

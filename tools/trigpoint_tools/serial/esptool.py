@@ -176,10 +176,14 @@ def explain(reader: Reader, port: str) -> str:
     """Return in one line what went wrong, and what to do."""
     said = f"{reader.said} {reader.fatal} "
     for pattern, remedy in _REMEDIES:
+        if reader.connected and remedy in ("{permission}", "{missing}", "{busy}"):
+            continue  # it was open: that the port is gone now means that the cable was pulled
         if found := re.search(pattern, said):
             return _fill(remedy, found, reader, port)
     if reader.connected and not reader.fatal:
         return _fill(_REMEDIES[-1][1], None, reader, port)
+    if "://" in port and (not reader.fatal or reader.fatal.startswith("Could not open")):
+        return ports.busy(port)  # a server of RFC 2217 has one place, and hangs up on a second program
     words = reader.fatal or reader.said[-160:] or "nothing"
     return f"esptool gave up at {port}: {words}; pull the cable, plug it in again, and run this again"
 

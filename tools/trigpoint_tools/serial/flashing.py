@@ -86,7 +86,12 @@ def flash(
     found(chip)
     stage("firmware", 0.0)
     chosen = choose(chip.name)
-    content = contents(chosen, files)
+    content = firmware.pieces(chosen, chosen.path.read_bytes())
+    start, end = chosen.rom
+    image = install.rom(files)
+    in_rom = len(image) <= end - start
+    if in_rom:
+        content.append((start, image))
     end = max(offset + len(data) for offset, data in content)
     if chip.flash and end > chip.flash:
         raise OperatorError(
@@ -107,19 +112,10 @@ def flash(
     port, session = await_prompt(port, chip, sleep)
     with session:
         stage("install", 0.0)
-        in_rom = chosen.rom[0] in dict(content)
         place = "/rom" if in_rom else install.active_slot(session)
         done = install.install(session, files, lambda part: stage("install", part), in_rom=in_rom)
     stage("ready", 1.0)
     return Flashed(port, chip, chosen.version, place, len(done.write))
-
-
-def contents(chosen: Firmware, files: Mapping[str, bytes]) -> list[tuple[int, bytes]]:
-    """Return what esptool is to write, as (offset in flash, content): the firmware and, where it has room, a ROMFS."""
-    pieces = firmware.pieces(chosen, chosen.path.read_bytes())
-    start, end = chosen.rom
-    image = install.rom(files)
-    return [*pieces, (start, image)] if len(image) <= end - start else pieces
 
 
 def await_prompt(
@@ -140,8 +136,8 @@ def await_prompt(
         except OperatorError as error:
             if time.monotonic() - began > _PROMPT_S:
                 raise OperatorError(
-                    f"MicroPython is on the board at {port.device} but does not answer: press its RESET button, or "
-                    "pull the cable and plug it in again, then run this again"
+                    f"MicroPython is on the board at {port.device} but does not answer: press its RESET button and run "
+                    "this again; if that does not help, --erase removes what runs on it, and with it its key"
                 ) from error
         sleep(_PAUSE_S)
         port = ports.moved(port, chip.mac, ports.find())

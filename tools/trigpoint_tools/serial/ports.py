@@ -169,6 +169,8 @@ def missing(device: str) -> str:
 
 def busy(device: str) -> str:
     """Return what to say when another program has the port."""
+    if "://" in device:
+        return f"{device} hangs up: another program has it; end that, and run this again"
     return f"{device} is busy: close the program that has it open (a serial monitor, mpremote), or see `fuser {device}`"
 
 
