@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from trigpoint.clock import WorldClock
 
 _DEFAULT_CHIP = "esp32"
-_I2C_PINS = {"esp32": (22, 21), "esp32s3": (9, 8), "esp32c3": (9, 8), "esp32c6": (7, 6)}
 _LOOKS_EVERY_S = 0.2
 _SAYS = {
     "bootloader": "in the bootloader",
@@ -196,10 +195,12 @@ def _make(directory: Path, chip: str | None, *, blank: bool) -> None:
 
 def _surroundings(chip: str) -> dict[str, Any]:
     """Return what a board finds around it: a BME280 on the chip's usual I2C pins, and a Wi-Fi."""
-    scl, sda = _I2C_PINS.get(chip, _I2C_PINS[_DEFAULT_CHIP])
+    from trigpoint_tools.pins import PINS, places
+
+    where = places("bme280", chip if chip in PINS else _DEFAULT_CHIP)  # an unknown chip is refused with a better word
     return {
         "wifi": [{"ssid": "trigpoint", "password": "emulated"}],
-        "sensors": [{"type": "bme280", "name": "", "i2c": 0, "scl": scl, "sda": sda, "address": 118}],
+        "sensors": [{"type": "bme280", "name": "", "i2c": 0, "address": 118, **where}],
     }
 
 

@@ -18,25 +18,14 @@ from trigpoint.errors import OperatorError
 from trigpoint.wire.errors import WireError
 from trigpoint.wire.keys import PublicKey
 
+from trigpoint_tools.pins import FIELDS, PINS, places
+
 AUTHORITY = "/ca.der"
 """Where the broker's certificate authority lies on a board."""
 
 _MAX_CONFIG = 8192
-# Pins of docs/hardware.md for each chip: I2C clock and data, serial in and out, 1-Wire.
-_PINS = {
-    "esp32": {"scl": 22, "sda": 21, "rx": 16, "tx": 17, "pin": 4},
-    "esp32s2": {"scl": 9, "sda": 8, "rx": 17, "tx": 18, "pin": 4},
-    "esp32s3": {"scl": 9, "sda": 8, "rx": 17, "tx": 18, "pin": 4},
-    "esp32c3": {"scl": 7, "sda": 6, "rx": 0, "tx": 1, "pin": 10},
-    "esp32c6": {"scl": 7, "sda": 6, "rx": 18, "tx": 19, "pin": 10},
-}
-_WIRES = {
-    "bme280": ("scl", "sda"),
-    "sht4x": ("scl", "sda"),
-    "scd4x": ("scl", "sda"),
-    "pms5003": ("rx", "tx"),
-    "ds18b20": ("pin",),
-}
+# Those that are measured with by being connected; the others want to be told what their volts or pulses mean.
+_READY = frozenset(FIELDS) - {"analog", "pulse"}
 
 
 @dataclass(frozen=True)
@@ -135,14 +124,14 @@ def default_sensor(kind: str, chip: str) -> dict[str, Any]:
     Raises:
         OperatorError: there is no such sensor, or it has no place that goes without saying.
     """
-    if kind not in _WIRES:
+    if kind not in _READY:
         raise OperatorError(
-            f"there is no usual place for a sensor {kind!r}: choose of {', '.join(sorted(_WIRES))}, or describe it in "
+            f"there is no usual place for a sensor {kind!r}: choose of {', '.join(sorted(_READY))}, or describe it in "
             "a file with --config (docs/hardware.md)"
         )
-    if chip not in _PINS:
+    if chip not in PINS:
         raise OperatorError(f"the pins of {chip.upper()} are not known: describe the sensors in a file with --config")
-    return {"type": kind, **{wire: _PINS[chip][wire] for wire in _WIRES[kind]}}
+    return {"type": kind, **places(kind, chip)}
 
 
 def read_base(path: Path) -> dict[str, Any]:
