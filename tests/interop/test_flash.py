@@ -208,9 +208,8 @@ def test_ports_that_cannot_be_used(plug: Plug, tmp_path: Path) -> None:
     with serial.serial_for_url(device.ports.rfc2217):
         said = flash(device.ports.rfc2217, "--firmware", device.firmware, fails=True)
     assert said == f"error: {device.ports.rfc2217} hangs up: another program has it; end that, and run this again"
-    device.unplug()
-    assert "because many charge only and have no data lines" in flash(port, fails=True)
-    assert "nobody answers at rfc2217://127.0.0.1" in flash(device.ports.rfc2217, fails=True)
+    assert "because many charge only and have no data lines" in flash("/dev/ttyGone", fails=True)
+    assert "nobody answers at rfc2217://127.0.0.1:1:" in flash("rfc2217://127.0.0.1:1", fails=True)
 
 
 def test_many_boards_at_once(plug: Plug, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

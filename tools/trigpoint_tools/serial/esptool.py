@@ -165,7 +165,7 @@ _REMEDIES: tuple[tuple[str, str], ...] = (
         r"stopped responding|No more data|device disconnected|Input/output error|returned no data|Packet content "
         r"transfer stopped|data stream stopped|Response doesn't match|Invalid (?:head of packet|SLIP escape)|Timed out "
         r"waiting|write failed|Lost connection|socket disconnected|Connection reset|Broken pipe|start stub flasher"
-        r"|Guru Meditation",
+        r"|Guru Meditation|No such file or directory",
         "the connection to {port} was cut in the middle: plug the board in again and run the same command, it begins "
         "anew where it must",
     ),
