@@ -25,11 +25,11 @@ EACH = pytest.mark.parametrize("scenario", ready(), ids=lambda scenario: scenari
 
 SCHEDULES = {
     "first-light": (0, "4f53cda18c2baa0c"),
-    "flaky-wifi": (34, "9e93fb3e96017b24"),
+    "flaky-wifi": (23, "0c0a8db3bc74e80f"),
     "lying-sensors": (11, "5fa75a7b215142e0"),
     "mixed-sensors": (0, "4f53cda18c2baa0c"),
     "power-cuts": (13, "7e5361dffb2b9579"),
-    "restarts": (15, "82cacb705ece41c5"),
+    "restarts": (10, "a2285615e5967e9a"),
     "stolen-key": (8, "378d215a6e8b372c"),
     "worn-flash": (24, "e501a6f49cb99c20"),
     "wrong-clocks": (10, "0b305bd1225f9740"),
