@@ -30,7 +30,7 @@ def fresh(directory: Path, what: str, left_behind: Sequence[str] = ()) -> Iterat
         try:
             if run_directory.exists():
                 if not marker.exists():
-                    raise OperatorError(f"{run_directory} was not made by the {what}; choose another --directory")
+                    raise OperatorError(f"{run_directory} was not made by the {what}; choose another folder")
                 _lock(marker, held)
                 shutil.rmtree(run_directory)
                 shutil.rmtree(logs, ignore_errors=True)
@@ -41,10 +41,10 @@ def fresh(directory: Path, what: str, left_behind: Sequence[str] = ()) -> Iterat
             logs.mkdir(exist_ok=True)
         except BlockingIOError as error:
             raise OperatorError(
-                f"another {what} runs in {directory}; wait for its end, or choose another --directory"
+                f"another {what} runs in {directory}; wait for its end, or choose another folder"
             ) from error
         except OSError as error:
-            raise OperatorError(f"cannot use {directory}: {error.strerror}; choose another --directory") from error
+            raise OperatorError(f"cannot use {directory}: {error.strerror}; choose another folder") from error
         yield run_directory, logs
 
 
