@@ -350,7 +350,7 @@ class EmulatedBoard:
         self._host.loop.call_soon_threadsafe(self._skew, ppm, jump_s)
 
     def break_part(self, number: int, fault: Fault) -> None:
-        """Give one of `parts` a fault, or take it away, as soon as nobody is talking to a part."""
+        """Give one of `parts` a fault, or plug it in anew without one, as soon as nobody is talking to a part."""
         self._host.loop.call_soon_threadsafe(self._break, self.parts[number], fault)
 
     def drive(self, pin: int, level: int | None) -> None:
@@ -561,6 +561,8 @@ class EmulatedBoard:
             self._host.loop.call_later(_QUIET_S, self._break, part, fault)
         else:
             part.fault = fault
+            if fault == Fault.NONE:
+                part.power_on()  # or it might hand over what it had measured for a question of long ago
 
     def _switch_access_point(self, up: bool) -> None:
         self.station.access_point_switched(up, time.monotonic())

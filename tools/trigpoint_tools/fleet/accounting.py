@@ -136,14 +136,15 @@ def in_ram(books: BoardBooks) -> tuple[Counter[Value], int]:
     """Return what power cuts took, and the most that one of them did: told before it, and in nothing signed before."""
     signed = dict(books.seen) | dict(books.stored)
     taken: Counter[Value] = Counter()
-    most = 0
+    most = told = next_seq = 0
     for cut in books.cuts:
-        new = Counter(timed.value for timed in books.told[: cut.told]) - taken
-        for seq, statement in signed.items():
-            if seq < cut.next_seq:
-                new -= Counter(values(statement))
-        taken += new
-        most = max(most, new.total())
+        held = Counter(timed.value for timed in books.told[told : cut.told])
+        for seq in range(next_seq, cut.next_seq):
+            if seq in signed:
+                held -= Counter(values(signed[seq]))
+        told, next_seq = cut.told, cut.next_seq
+        taken += held
+        most = max(most, held.total())
     return taken, most
 
 

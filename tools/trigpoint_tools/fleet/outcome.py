@@ -13,7 +13,7 @@ from trigpoint_tools.demo.accounting import name, tree_root
 from trigpoint_tools.demo.onchain import AnchoredHead, anchored_heads
 from trigpoint_tools.fleet import words
 from trigpoint_tools.fleet.accounting import BoardAccount, account, forged_stored
-from trigpoint_tools.fleet.acts import Acts, Deed
+from trigpoint_tools.fleet.acts import Acts
 from trigpoint_tools.fleet.kept import Kept
 from trigpoint_tools.fleet.result import BoardResult, FaultResult, GasUsed, Head, Latency, Point, Result
 from trigpoint_tools.fleet.scenario import Scenario
@@ -83,6 +83,7 @@ def outcome(
         was = "was not" if what == "is" else "was"
         wrong += [f"board {name(kid)} {what} flagged though its key {was} cloned" for kid in which]
     anchor_gas = sum(head.gas_used for head in heads)
+    refused = kept.evidence().union(*kept.refused_messages().values())
     running = [kb for kb in ending.memory.values() if kb]
     return Result(
         scenario=scenario.name,
@@ -129,7 +130,10 @@ def outcome(
             _board(witness, one, kept, strangers, ending.memory.get(witness.board.number, 0))
             for witness, one in zip(witnesses, accounts, strict=True)
         ),
-        faults=tuple(_fault(deed.event, *_effect(acts, deed, kept)) for deed in acts.deeds),
+        faults=tuple(
+            _fault(deed.event, acts.seen(deed, refused.__contains__), acts.effect(deed.event.kind))
+            for deed in acts.deeds
+        ),
         points=ending.points,
         wrong=tuple(wrong),
         heads=tuple(_head(site, ending.zero, head) for head in heads),
@@ -138,11 +142,6 @@ def outcome(
 
 def _log_id(site: Site) -> bytes:
     return Trust.from_json((site.config.public / "trust.json").read_text()).log_id
-
-
-def _effect(acts: Acts, deed: Deed, kept: Kept) -> tuple[int, str]:
-    known = kept.evidence().union(*kept.refused_messages().values())
-    return acts.seen(deed, known.__contains__), acts.effect(deed.event.kind)
 
 
 def _fault(event: FaultEvent, seen: int, effect: str) -> FaultResult:

@@ -39,6 +39,7 @@ MAX_BOARDS = 2000
 _DAY_S = 86_400
 _MAX_S = 366 * _DAY_S
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": _DAY_S}
+_LEAST_SAMPLE_S = {"": 0.1, "ds18b20": 0.9}
 _LENGTH = re.compile(r"\s*(\d{1,9})\s*([smhd])")
 _STRICT = ConfigDict(extra="forbid")
 
@@ -307,6 +308,13 @@ class Scenario:
                 raise ValueError(f"boards: two groups are called {name}")
         if self.count > MAX_BOARDS:
             raise ValueError(f"boards: {self.count} boards in all, more than {MAX_BOARDS}")
+        for number, group in enumerate(self.boards):
+            takes = _LEAST_SAMPLE_S["ds18b20" if "ds18b20" in group.sensors else ""]
+            if group.sample_s < takes * self.speed:
+                raise ValueError(
+                    f"boards.{number}.sample: {group.sample_s} s of the world last {group.sample_s / self.speed:.2g} s"
+                    f" of ours, and a sample takes {takes} s: sample less often, or lower the speed"
+                )
         start = self.start if self.start.tzinfo else self.start.replace(tzinfo=UTC)
         first, last = datetime(2013, 1, 2, tzinfo=UTC), datetime(2013, 12, 20, tzinfo=UTC)
         if not first <= start <= last or start.timestamp() + self.duration_s > last.timestamp():
@@ -389,9 +397,16 @@ def parse(text: str, where: str = "scenario") -> Scenario:
         ScenarioError: it is no TOML, or a field is missing, unknown or wrong.
     """
     try:
-        return _ADAPTER.validate_python(tomllib.loads(text))
+        fields = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ScenarioError(f"{where} is not TOML: {error}") from None
+    return checked(fields, where)
+
+
+def checked(fields: Mapping[str, Any], where: str) -> Scenario:
+    """Return the scenario that decoded TOML is; ScenarioError if it is none."""
+    try:
+        return _ADAPTER.validate_python(fields)
     except ValidationError as error:
         raise ScenarioError(f"{where}: {_explained(error.errors(include_url=False)[0])}") from None
 
