@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -131,6 +132,29 @@ def test_a_folder_that_another_made_is_left_alone(tmp_path: Path) -> None:
     assert ended.returncode == 1
     assert ended.stderr.startswith("error: ")
     assert (tmp_path / "run" / "precious").read_text() == "x"
+
+
+def test_ctrl_c_ends_all_of_it(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "trigpoint", "fleet", "run", "first-light", "--report", str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        while not process.stdout.readline().startswith("[2/7]"):
+            assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+        rest = process.stdout.read()
+    assert process.returncode == 130
+    assert "Stopped. All that the run had started has ended." in rest
+    assert not (tmp_path / "report.json").exists()
+    if Path("/proc/self/cmdline").exists():
+        left = [file.parent.name for file in Path("/proc").glob("[0-9]*/cmdline") if str(tmp_path) in read(file)]
+        assert left == []
+
+
+def read(file: Path) -> str:
+    try:
+        return file.read_bytes().decode(errors="replace")
+    except OSError:  # the process has just ended
+        return ""
 
 
 @pytest.mark.parametrize(

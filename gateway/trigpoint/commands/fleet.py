@@ -82,8 +82,12 @@ def run(
     chosen = chosen if boards is None else chosen.scaled(boards)
     directory = report or Path("build/fleet") / chosen.name
     console = Console(highlight=False, stderr=as_json)
-    with explained(), LiveView(console, chosen, schedule(chosen)) as view:
-        result = play(chosen, directory, view)
+    try:
+        with explained(), LiveView(console, chosen, schedule(chosen)) as view:
+            result = play(chosen, directory, view)
+    except KeyboardInterrupt:
+        console.print("Stopped. All that the run had started has ended.")
+        raise
     closing.write(directory, result, chosen, _again(scenario, seed, boards))
     closing.show(console, result, directory)
     if as_json:
