@@ -218,7 +218,7 @@ def open_page(folder: Path) -> Iterator[Page]:
 def _port(file: Path, process: subprocess.Popen[bytes], log: Path) -> int:
     end = time.monotonic() + _START_S
     while time.monotonic() < end and process.poll() is None:
-        with suppress(OSError, ValueError):
+        with suppress(OSError, ValueError, IndexError):  # not there yet, or not whole
             return int(file.read_text().splitlines()[0])
         time.sleep(0.05)
     raise AssertionError(f"Chromium does not start: {log.read_text(errors='replace')[-2000:]}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 import time
 from collections.abc import Iterator
@@ -36,7 +37,8 @@ AROUND = {
     "wifi": [{"ssid": "home", "password": "correct horse"}],
     "sensors": [{"type": "bme280", "scl": 22, "sda": 21, "address": 118}],
 }
-PICTURES = Path(__file__).parents[2] / "build" / "pictures" / "browser"
+PICTURES = os.environ.get("TRIGPOINT_PICTURES", "")
+"""A folder for pictures of the page in each state; none are taken without."""
 
 
 @pytest.fixture
@@ -77,6 +79,17 @@ def trigpoint(*words: object) -> str:
     done = CliRunner().invoke(app, [str(word) for word in words], catch_exceptions=False)
     assert done.exit_code == 0, done.output
     return done.stdout
+
+
+def picture(page: Page, name: str) -> None:
+    """Take pictures as on a desk and on a phone, by day and by night."""
+    if not PICTURES:
+        return
+    for width, height, form in ((1100, 900, "desk"), (390, 844, "phone")):
+        for dark in (False, True):
+            page.look(width=width, height=height, dark=dark)
+            page.picture(Path(PICTURES) / f"{name}-{form}-{'dark' if dark else 'light'}.png")
+    page.look()
 
 
 def trouble(page: Page, seconds: float = 60) -> str:
@@ -125,32 +138,42 @@ def test_a_blank_board_to_its_first_statement(
         processes.wait_for_port(api, gateway)
         page.go(f"http://127.0.0.1:{api}/board/")
         page.until("document.querySelector('#version').textContent.startsWith('Trigpoint')")
+        picture(page, "begin")
         page.click("#connect-button")
         page.until("!document.querySelector('#found').hidden", 60)
+        picture(page, "found")
         assert "No MicroPython answers" in page.text()
         page.click("#install")
+        if PICTURES:
+            page.until("document.querySelector('#installing-part').value > 0.3", 60)
+            picture(page, "installing")
         page.until("!document.querySelector('#wifi-form').hidden", 120)
         page.until("[...document.querySelector('#network').options].some((one) => one.value === 'home')")
         page.fill("#network", "home")
         page.fill("#wifi-password", "correct horse")
+        picture(page, "wifi")
         page.click("#join")
         page.until("document.querySelector('#enrol').dataset.state === 'open'", 60)
+        picture(page, "gateway")
         page.fill("#token", token)
         page.click("#fetch")
         page.until("!document.querySelector('#enrol-form').hidden")
 
+        picture(page, "enrol")
         wallet.chain_id = 1
         page.click("#enrol-button")
         assert trouble(page) == "Your wallet is on another chain; this gateway is on chain 31337."
         wallet.chain_id, wallet.slow_s = None, 7200
         page.click("#again")
         assert trouble(page) == "The permit's time is over."
+        picture(page, "expired")
         wallet.slow_s, wallet.refuses = 0, True
         page.click("#again")
         assert trouble(page) == "You said no in the wallet."
         wallet.refuses = False
         page.click("#again")
         page.until("!document.querySelector('#done').hidden", 60)
+        picture(page, "done")
         text = page.text()
         assert "the gateway has verified it" in text
         assert "20.00" in text
@@ -159,7 +182,6 @@ def test_a_blank_board_to_its_first_statement(
         stored = json.loads(trigpoint("board", "ls", "--gateway", gw, "--json"))
         assert stored["gateway"][0]["board"] in text
     finally:
-        page.picture(PICTURES / "last.png")
         desk.end()
         cable.unplug()
         gateway.stop()
@@ -185,7 +207,7 @@ def test_where_it_cannot_work_it_says_so(folder: Path, page: Page) -> None:
         page.until("!document.querySelector('#unable').hidden")
         assert "plain HTTP" in page.text()
         assert page.run("document.querySelector('#connect-button').disabled")
-        page.picture(PICTURES / "insecure.png")
+        picture(page, "insecure")
         page.complaints.clear()  # the browser's own, of the icon that this server lacks
         page.before_load("delete Navigator.prototype.serial;")
         page.go(f"http://127.0.0.1:{port}/")
@@ -212,12 +234,12 @@ def test_what_can_go_wrong_at_the_cable(tmp_path: Path, folder: Path, page: Page
             desk.busy = True
             page.click("#again")
             page.until("document.querySelector('#trouble .what')?.textContent.includes('another program')")
-            page.picture(PICTURES / "busy.png")
+            picture(page, "busy")
             desk.busy = False
             page.click("#again")
             page.click("#install")
             assert trouble(page) == "This board has an ESP32-C3, and this site has firmware for ESP32."
-            page.picture(PICTURES / "wrong-chip.png")
+            picture(page, "wrong-chip")
 
             desk.url = urls[1]
             page.click("#again")
@@ -240,9 +262,8 @@ def test_what_can_go_wrong_at_the_cable(tmp_path: Path, folder: Path, page: Page
             page.fill("#wifi-password", "wrong horse")
             page.click("#join")
             assert trouble(page) == "The board could not join home."
-            page.picture(PICTURES / "wifi-trouble.png")
+            picture(page, "wifi-trouble")
     finally:
-        page.picture(PICTURES / "last.png")
         desk.end()
         c3.unplug()
         board.unplug()

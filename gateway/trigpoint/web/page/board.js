@@ -86,8 +86,22 @@ export class Board {
     return new Map(lines.map(([, digest, path]) => [path, digest]));
   }
 
-  /** Write a file, whole or not at all, and verify it as it lies on flash. */
-  async write(path, bytes, digest) {
+  /**
+   * Write a file, whole or not at all, and verify it as it lies on flash. The raw prompt has no flow control, so that a
+   * byte may get lost on the way: what went wrong once is tried once more.
+   */
+  async write(path, bytes, digest = null) {
+    const wanted = digest ?? (await sha256(bytes));
+    try {
+      if (await this.#written(path, bytes, wanted)) return;
+    } catch (error) {
+      if (!(error instanceof BoardError)) throw error;
+    }
+    if (await this.#written(path, bytes, wanted)) return;
+    throw new Trouble(`${path} came out wrong on the board's flash.`, "Try again, with another cable if you have one.");
+  }
+
+  async #written(path, bytes, digest) {
     const draft = `${path}.new`;
     await this.#define();
     await this.prompt.run(`make(${quoted(path)})\nf=open(${quoted(draft)},'wb')`);
@@ -95,10 +109,9 @@ export class Board {
       await this.prompt.run(`f.write(base64(${quoted(toBase64(bytes.subarray(at, at + CHUNK)))}))`);
     }
     const printed = await this.prompt.run(`f.close()\none(${quoted(draft)})`);
-    if (!printed.includes(digest ?? (await sha256(bytes)))) {
-      throw new Trouble(`${path} came out wrong on the board's flash.`, "Try again, with another cable if you have one.");
-    }
+    if (!printed.includes(digest)) return false;
     await this.prompt.run(`os.rename(${quoted(draft)},${quoted(path)})`);
+    return true;
   }
 
   /* What is defined at the prompt stays until the board starts over; a file is three lines then. */

@@ -8,7 +8,7 @@ import * as joinfile from "./joinfile.js";
 import { Port } from "./port.js";
 import { Provisioning } from "./provision.js";
 import { asTrouble, Trouble } from "./trouble.js";
-import { byId, facts, make, only, openStep, progress, short, show, Tasks, trouble } from "./view.js";
+import { byId, facts, make, only, openStep, progress, say, short, show, Tasks, trouble } from "./view.js";
 import { Wallet } from "./wallet.js";
 
 const OTHER = "\u0000other";
@@ -305,14 +305,15 @@ function finish({ kid, transaction, statement }) {
   openStep("none");
   byId("done-title").textContent = statement ? "It measures, and the gateway has verified it" : "Your board is registered and runs";
   byId("done-what").textContent = statement
-    ? `Statement ${statement.seq} of this board is signed, stored and in the log.`
+    ? `Statement ${statement.seq} of this board is signed, verified and stored.`
     : "Without a token this page cannot see its statements come; the gateway's operator can.";
+  const newest = new Map((statement?.readings ?? []).map((reading) => [reading.name, reading]));
   byId("readings").replaceChildren(
-    ...(statement?.readings ?? []).slice(0, 6).map((reading) => {
+    ...[...newest.values()].map(({ name, value, unit }) => {
       const card = make("div");
-      const value = make("dd", reading.value);
-      value.append(make("small", reading.unit));
-      card.append(make("dt", reading.name), value);
+      const shown = make("dd", value);
+      shown.append(make("small", unit === "Cel" ? "°C" : unit));
+      card.append(make("dt", name), shown);
       return card;
     }),
   );
@@ -347,8 +348,8 @@ async function another() {
 
 function unable(what, remedy) {
   const box = byId("unable");
-  box.querySelector(".what").textContent = what;
-  box.querySelector(".remedy").textContent = remedy;
+  say(box.querySelector(".what"), what);
+  say(box.querySelector(".remedy"), remedy);
   box.hidden = false;
   byId("connect-button").disabled = true;
 }

@@ -12,6 +12,7 @@ const PIECE_MS = 10;
 const KEPT = 1 << 18;
 const SILENCE_MS = 20_000;
 const ENTER_MS = 1_500;
+const QUIET_MS = 250;
 
 const sleep = (ms) => new Promise((resolve) => { setTimeout(resolve, ms); });
 const utf8 = new TextDecoder();
@@ -70,6 +71,7 @@ export class Prompt {
       await this.#send("\r\x01");
       try {
         await this.#until(RAW, ENTER_MS, false);
+        await this.#quiet(); // a board that was slow has more of these keys to answer
         break;
       } catch (error) {
         if (this.#ended || Date.now() > deadline) throw error;
@@ -168,6 +170,15 @@ export class Prompt {
       clearTimeout(timer);
       if (patient && this.#text.length !== before) deadline = Date.now() + ms;
     }
+  }
+
+  async #quiet() {
+    let before;
+    do {
+      before = this.#text.length;
+      await sleep(QUIET_MS);
+    } while (this.#text.length !== before && this.#text.length < KEPT);
+    this.#text = "";
   }
 
   async #read() {

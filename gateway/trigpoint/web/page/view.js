@@ -46,6 +46,11 @@ export function facts(id, pairs) {
   );
 }
 
+/** Show text in which `commands` stand between backquotes. */
+export function say(element, text) {
+  element.replaceChildren(...text.split("`").map((part, at) => (at % 2 ? make("code", part) : part)));
+}
+
 /** Show how much is done, 0 to 1; null while nobody knows. */
 export function progress(what, part) {
   byId("installing-what").textContent = what;
@@ -58,9 +63,9 @@ export function trouble(error, again) {
   const box = byId("trouble");
   const step = document.querySelector('.step[data-state="open"]');
   step?.querySelector(".body").append(box);
-  show("anew", step?.id !== "connect");
-  box.querySelector(".what").textContent = error.message;
-  box.querySelector(".remedy").textContent = error.remedy;
+  show("anew", byId("connect-ask").hidden);
+  say(box.querySelector(".what"), error.message);
+  say(box.querySelector(".remedy"), error.remedy);
   box.hidden = false;
   byId("again").onclick = () => {
     box.hidden = true;
