@@ -74,7 +74,9 @@ def rot(image: Path, bits: int, wanted: Collection[int], draw: Draw) -> Rot:
             number, start, end = spans[draw.between(0, len(spans) - 1)]
             place = draw.between(start, end - 1)
             window = segments[number][place : place + _WINDOW]
-            found = list(_places(data, window)) if len(window) == _WINDOW else []
+            # Statements have much in common: where it is another's bytes as well, that one would rot too.
+            unique = sum(segment.count(window) for segment in segments) == 1
+            found = list(_places(data, window)) if len(window) == _WINDOW and unique else []
             # Old copies of a block lie about until they are erased: which is in use the file system alone knows.
             for at in found:
                 file.seek(at)

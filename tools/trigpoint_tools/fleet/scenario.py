@@ -320,9 +320,9 @@ class Scenario:
         if not first <= start <= last or start.timestamp() + self.duration_s > last.timestamp():
             raise ValueError("start: want a run that lies between 2013-01-02 and 2013-12-20, whose weather is known")
         for number, fault in enumerate(self.faults):
-            for group in fault.groups:
-                if group not in names:
-                    raise ValueError(f"faults.{number}.groups: there is no group {group}; there are {', '.join(names)}")
+            for named in fault.groups:
+                if named not in names:
+                    raise ValueError(f"faults.{number}.groups: there is no group {named}; there are {', '.join(names)}")
             if any(moment >= self.duration_s for moment in fault.at):
                 raise ValueError(f"faults.{number}.at: the run is over by then")
             if fault.every is not None and fault.every > self.duration_s:
