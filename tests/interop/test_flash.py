@@ -213,29 +213,25 @@ def test_ports_that_cannot_be_used(plug: Plug, tmp_path: Path) -> None:
 
 
 def test_many_boards_at_once(plug: Plug, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Three boards and a port that is gone: the three are made, the one is named, and the rest is for a second run."""
+    """Two boards and a port that is gone: the two are made, the one is named. test_flash_enroll.py has --json."""
     from trigpoint.cli import app
 
-    devices = [plug(name, blank=True) for name in ("one", "two", "three")]
-    image = put(tmp_path, like_stock())
+    devices = [plug(name, blank=True) for name in ("one", "two")]
     names = [*(str(device.ports.pty) for device in devices), "/dev/ttyGone"]
-    listed = [list_ports_common(name) for name in names]
-    monkeypatch.setattr(list_ports, "comports", lambda: listed)
-    words = ["board", "flash", "--all", "--no-enroll", "--firmware", str(image)]
-    done = CliRunner().invoke(app, [*words, "--json"])
-    answers = {answer["port"]: answer for answer in json.loads(done.stdout)}
-    assert done.exit_code == 1
-    assert set(answers) == set(names)
+    monkeypatch.setattr(list_ports, "comports", lambda: [on_usb(name) for name in names])
+    monkeypatch.setenv("COLUMNS", "120")
+    image = put(tmp_path, like_stock())
+    done = CliRunner().invoke(app, ["board", "flash", "--all", "--no-enroll", "--firmware", str(image)])
+    assert isinstance(done.exception, OperatorError)
+    assert str(done.exception) == "1 of 3 boards are not ready: mend that, and run this again"
+    assert done.stderr.count("error: ") == 1
+    assert "error: there is no port /dev/ttyGone: plug the board in" in done.stderr
     for device, name in zip(devices, names, strict=False):
-        assert (answers[name]["chip"], answers[name]["error"]) == ("esp32", None)
-        assert answers[name]["mac"].replace(":", "") == device.cable.facts.mac
         assert b"v1.29.0" in device.flash
-    assert "there is no port /dev/ttyGone" in answers["/dev/ttyGone"]["error"]
-    listed.pop()
-    done = CliRunner().invoke(app, words)
-    assert done.exit_code == 0
-    assert done.stdout.startswith("MicroPython and Trigpoint are on 3 boards.")
-    assert done.stderr.count("ready") == 3
+        mac = ":".join(device.cable.facts.mac[at : at + 2] for at in range(0, 12, 2))
+        row = next(line for line in done.stderr.splitlines() if line.startswith(f"✓ {name} "))
+        assert f"ESP32  {mac}  4 MB" in row and "ready" in row
+    assert "✗ /dev/ttyGone" in done.stderr
 
 
 def test_it_needs_nothing_of_the_emulator(plug: Plug) -> None:
@@ -264,7 +260,7 @@ def test_over_modem_lines(plug: Plug, chip: str) -> None:
     assert (answer["chip"], answer["application"]) == (chip, "/rom")
 
 
-def list_ports_common(device: str) -> Any:
+def on_usb(device: str) -> Any:
     """A port as pyserial lists one that is on USB."""
     from serial.tools.list_ports_common import ListPortInfo
 

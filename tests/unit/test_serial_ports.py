@@ -95,6 +95,21 @@ def test_no_permission_names_the_group(tmp_path: Path) -> None:
     assert "the group 4000000" in ports.no_permission("/dev/ttyUSB0", 4_000_000)
 
 
+def test_a_port_that_is_not_ours_is_not_opened(monkeypatch: pytest.MonkeyPatch) -> None:
+    master, slave = pty.openpty()
+    name = os.ttyname(slave)
+    group = grp.getgrgid(os.fstat(slave).st_gid).gr_name
+    monkeypatch.setattr(os, "access", lambda path, mode: False)  # root may open everything
+    try:
+        with pytest.raises(
+            OperatorError, match=rf"no permission to open {name}.* the group {group}: run `sudo usermod"
+        ):
+            ports.check(Port(name))
+    finally:
+        os.close(master)
+        os.close(slave)
+
+
 def test_what_is_no_serial_port(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(OperatorError, match="is not a serial port"):

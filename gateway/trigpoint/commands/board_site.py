@@ -52,7 +52,7 @@ def site(
 
     Example: trigpoint board site page
 
-    Example: trigpoint board site page --chip esp32c3 --firmware ESP32_GENERIC_C3-20251209-v1.27.0.bin
+    Example: trigpoint board site page --chip esp32c3 --firmware ESP32_GENERIC_C3-20260824-v1.29.0.bin
     """
     from rich.console import Console
     from trigpoint_tools.serial import firmware as images
