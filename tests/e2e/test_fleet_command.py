@@ -34,7 +34,7 @@ name = "cellar"
 count = 1
 chip = "esp32c3"
 sensors = "ds18b20"
-sample = "30m"
+sample = "1h"
 batch = 2
 
 [[faults]]
