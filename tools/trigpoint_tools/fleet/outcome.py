@@ -108,7 +108,7 @@ def outcome(
         statements=len(log),
         resent=sum(witness.traffic.resent for witness in witnesses),
         refused=kept.refused_counts(),
-        forged_sent=Counter(forgery.kind for forgery in strangers.forgeries),
+        forged_sent=dict(Counter(forgery.kind for forgery in strangers.forgeries)),  # asdict() breaks a Counter
         forged_stored=got_in,
         acks_forged=strangers.acks_sent,
         clones=len(strangers.cloned),
