@@ -17,7 +17,16 @@ from hypothesis import strategies as st
 from trigpoint import cli
 from trigpoint_tools.fleet.ready import FOLDER, find, ready
 from trigpoint_tools.fleet.result import Result
-from trigpoint_tools.fleet.scenario import MAX_BOARDS, FaultKind, Scenario, ScenarioError, load
+from trigpoint_tools.fleet.scenario import (
+    MAX_BOARDS,
+    BoardGroup,
+    Fault,
+    FaultKind,
+    Scenario,
+    ScenarioError,
+    load,
+    parse,
+)
 from trigpoint_tools.fleet.schedule import schedule
 from typer.testing import CliRunner
 
@@ -115,6 +124,24 @@ def test_a_scenario_goes_by_its_name_or_its_path(tmp_path: Path) -> None:
         find("xyzzy")
     with pytest.raises(ScenarioError, match="No such file"):
         find("nowhere.toml")
+
+
+def test_the_document_has_every_key_kind_and_scenario() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "fleet.md").read_text()
+    keys = {
+        field.alias or name
+        for kind in (Scenario, BoardGroup, Fault)
+        for name, field in kind.__pydantic_fields__.items()  # type: ignore[attr-defined]
+    }
+    for name in {*keys - {"boards", "faults"}, *FaultKind, *(scenario.name for scenario in ready())}:
+        assert f"| `{name}` |" in text, name
+
+
+def test_the_documents_example_is_a_scenario() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "fleet.md").read_text()
+    example = parse(text.split("```toml\n")[1].split("```")[0])
+    assert example.name == "my-garden"
+    assert [event.kind for event in schedule(example)] == [FaultKind.WIFI_LOSS] * 4
 
 
 class Played:

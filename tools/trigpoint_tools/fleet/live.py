@@ -264,14 +264,18 @@ def _facts(state: State, width: int) -> list[RenderableType]:
             "  gone",
             _counts(
                 (snapshot.in_ram_lost, "in RAM at a power cut", ""),
-                (snapshot.declared_lost, "statements declared lost", "yellow"),
+                (
+                    snapshot.declared_lost,
+                    f"statement{'' if snapshot.declared_lost == 1 else 's'} declared lost",
+                    "yellow",
+                ),
             ),
         ),
         ("acks", Text(acks)),
         (
             "chain",
             _counts(
-                (snapshot.anchors, "anchors" if snapshot.anchors != 1 else "anchor", ""),
+                (snapshot.anchors, "anchor" if snapshot.anchors == 1 else "anchors", ""),
                 *(((snapshot.gas, "gas", ""),) if snapshot.gas else ()),
             ),
         ),
