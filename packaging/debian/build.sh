@@ -7,6 +7,7 @@ cd "$(dirname "$0")/../.."
 for tool in uv dpkg-deb; do
   command -v "$tool" >/dev/null || { echo "error: there is no $tool here; run \`make setup\`, and on a Debian system"; exit 1; }
 done
+test -f gateway/trigpoint/web/vendor/NOTICE.txt || { echo "error: the board page's libraries are missing; run \`make setup\`"; exit 1; }
 # The packaged programs begin with this path, so it is to be Debian's own and not one on somebody's PATH.
 python=/usr/bin/python3
 test -x "$python" || { echo "error: there is no $python here; apt install python3"; exit 1; }
@@ -46,7 +47,7 @@ ln -s ../lib/trigpoint/bin/trigpoint "$root/usr/bin/trigpoint"
 install -m 644 packaging/systemd/*.service packaging/systemd/*.socket "$root/usr/lib/systemd/system/"
 install -m 644 packaging/debian/trigpoint-gateway.default "$root/etc/default/trigpoint-gateway"
 install -m 644 packaging/debian/copyright docs/operating.md docs/protocol.md docs/dependencies.md \
-  packaging/prometheus/trigpoint.rules.yml "$root/usr/share/doc/trigpoint/"
+  docs/browser.md packaging/prometheus/trigpoint.rules.yml "$root/usr/share/doc/trigpoint/"
 install -m 644 packaging/grafana/trigpoint.json "$root/usr/share/doc/trigpoint/grafana-dashboard.json"
 install -m 644 packaging/debian/lintian-overrides "$root/usr/share/lintian/overrides/trigpoint"
 printf 'trigpoint (%s) unstable; urgency=medium\n\n  * Built from %s.\n\n -- Trigpoint <trigpoint@localhost>  %s\n' \

@@ -9,6 +9,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from trigpoint.web.files import NOTICE, THIRD_PARTY, VENDOR
 
 ROOT = Path(__file__).parents[2]
 UV = shutil.which("uv", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}")
@@ -67,6 +68,8 @@ def test_the_wheel_has_every_file_of_the_packages(wheel):
     }
     assert any(name.endswith(".sql") for name in expected)
     assert "trigpoint/broker/acl" in expected
+    if VENDOR.exists():  # what `make setup` fetches from npm
+        expected |= {f"trigpoint/web/vendor/{name}" for name in (*THIRD_PARTY, NOTICE)}
     assert expected <= inside, expected - inside
 
 

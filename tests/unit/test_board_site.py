@@ -14,13 +14,17 @@ import requests
 from apiserver import Client, api
 from trigpoint.api.tokens import Scope, TokenFile
 from trigpoint.chain.abi import DEVICE_REGISTRY
+from trigpoint.cli import app
+from trigpoint.commands.gateway import load_config
 from trigpoint.config import Api
 from trigpoint.errors import OperatorError
+from trigpoint.init import Answers, create, create_keys, record_contracts
 from trigpoint.store.database import migrate, open_database
 from trigpoint.web import files
 from trigpoint_tools.emulator.bootloader.chips import CHIPS
 from trigpoint_tools.emulator.image import build as firmware_file
 from trigpoint_tools.serial import firmware, site
+from typer.testing import CliRunner
 
 APPLICATION = {"/main.py": b"start", "/a/trig/app.mpy": b"application"}
 
@@ -166,3 +170,51 @@ def test_a_copy_to_hand_out_is_nobody_elses(tmp_path: Path) -> None:
 
     join.save(tmp_path / "deep" / "join.json", b"{}")
     assert stat.S_IMODE((tmp_path / "deep" / "join.json").stat().st_mode) == 0o600
+
+
+def test_the_commands(tmp_path: Path, images: list[firmware.Firmware]) -> None:
+    words = ["board", "site", str(tmp_path / "page"), "--json"]
+    for image in images:
+        words += ["--chip", image.chip, "--firmware", str(image.path)]
+    done = CliRunner().invoke(app, words)
+    told = json.loads(done.stdout)
+    assert [one["chip"] for one in told["firmware"]] == ["esp32", "esp32c3"]
+    assert (tmp_path / "page" / "index.html").is_file()
+    wrong = CliRunner().invoke(app, ["board", "site", str(tmp_path / "other"), "--firmware", str(images[0].path)])
+    assert "one file for each --chip" in str(wrong.exception)
+    crossed = ["board", "site", str(tmp_path / "other"), "--chip", "esp32", "--firmware", str(images[1].path)]
+    assert "is for ESP32-C3 and this board is ESP32" in str(CliRunner().invoke(app, crossed).exception)
+    assert not (tmp_path / "other").exists()
+
+
+@pytest.mark.parametrize("tls", [False, True])
+def test_a_join_file_tells_what_the_configuration_says(tmp_path: Path, tls: bool) -> None:
+    create_keys(tmp_path / "gw")
+    create(
+        tmp_path / "gw",
+        Answers(broker_host="10.0.0.1", broker_port=1883, broker_tls=tls, rpc_url="http://127.0.0.1:1", chain_id=7),
+    )
+    gw, copy = str(tmp_path / "gw"), tmp_path / "ada.json"
+    early = CliRunner().invoke(app, ["gateway", "join-file", gw, "--ntp", "time.example"])
+    assert isinstance(early.exception, OperatorError)
+    record_contracts(tmp_path / "gw" / "gateway.toml", "0x" + "Ab" * 20, "0x" + "Cd" * 20, 1)
+    words = ["gateway", "join-file", gw, str(copy), "--broker", "mqtt.example:8884", "--token", "ada"]
+    done = CliRunner().invoke(app, [*words, "--sensor", "bme280", "--sample-every", "60"])
+    if tls:  # the board must know the time, and whom to trust
+        assert "--ntp" in str(done.exception)
+        assert "broker.ca" in str(CliRunner().invoke(app, [*words, "--ntp", "time.example"]).exception)
+        assert not copy.exists()
+        return
+    assert done.exit_code == 0, done.output
+    assert "trig_" not in done.output
+    told = json.loads(copy.read_text())
+    assert stat.S_IMODE(copy.stat().st_mode) == 0o600
+    assert told["chain"] == {"chain_id": 7, "registry": "0x" + "Ab" * 20}
+    assert told["board"]["broker"] == {"host": "mqtt.example", "port": 8884, "tls": False, "ca": ""}
+    assert told["board"]["sample_s"] == 60
+    assert told["sensors"] == ["bme280"]
+    token = TokenFile(load_config(tmp_path / "gw").tokens).find(told["api"]["token"])
+    assert token is not None
+    assert token.scopes == {Scope.READINGS}
+    served = json.loads(load_config(tmp_path / "gw").join_file.read_text())
+    assert served == {**told, "api": {"url": "", "token": ""}}
