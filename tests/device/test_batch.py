@@ -221,3 +221,36 @@ del journal.append
 tick()
 assert values() == [1, 2, 3, 4, 5, 6, 7]
 """)
+
+
+def test_a_value_that_comes_in_the_same_turn_as_its_time_out_counts() -> None:
+    """A TLS handshake holds up everything for seconds: then both are due, and the driver's turn comes first."""
+    _app(
+        """
+import time
+
+class Held(Sensor):
+    limit_ms = 30
+    hold_ms = 50
+    async def measure(self, out):
+        await asyncio.sleep_ms(5)
+        time.sleep_ms(self.hold_ms)  # the loop stands still
+        self.n += 1
+        out[0] = out[1] = self.n
+        if self.hold_ms < 0:
+            await asyncio.sleep_ms(60)
+
+sensor = Held()
+app._sensors = [sensor]
+tick()
+assert sensor.n == 1 and app.batch.pack.count == 2 and app.batch.samples == 1
+assert not app.sensor_errors
+sensor.hold_ms = -1
+tick()
+assert app.batch.pack.count == 2 and app.sensor_errors == {"thing": 1}, app.sensor_errors
+sensor.hold_ms = 0
+tick()
+assert app.batch.pack.count == 4
+""",
+        samples=6,
+    )

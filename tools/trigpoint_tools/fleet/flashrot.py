@@ -1,7 +1,8 @@
 """A board's journal as it lies on flash: read from outside, and rotting.
 
 Bits flip in what the journal's files hold: segment headers, heads, statements, tails (device/trig/journal.py). Not in
-the file system's own blocks, nor in the application: a board whose file system is gone is broken, and gets a new key.
+the file system's own blocks, nor in the application, nor in both copies of a segment's header: a board that has lost
+its journal is broken, makes a new key, and wants to be enrolled anew.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from trigpoint_tools.emulator import flash
 from trigpoint_tools.fleet.schedule import Draw
 
 _FOLDER = "/journal"
+_HEADER = 80  # of a segment; it is there twice, and a board whose both copies rot is broken too
 _WINDOW = 24  # bytes by which a place in a file is found again on flash
 _TRIES = 40
 
@@ -64,7 +66,12 @@ def rot(image: Path, bits: int, wanted: Collection[int], draw: Draw) -> Rot:
     before = journaled(segments)
     spans = list(_spans(segments, [one.raw for one in before if one.seq in wanted]))
     if not spans:
-        spans = [(number, 0, len(segment)) for number, segment in enumerate(segments)]
+        spans = [
+            (number, start, end)
+            for number, segment in enumerate(segments)
+            for start, end in ((0, _HEADER), (2 * _HEADER, len(segment)))
+            if start < end
+        ]
     data = image.read_bytes()
     flipped = 0
     with image.open("r+b") as file:
