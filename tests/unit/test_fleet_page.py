@@ -193,6 +193,8 @@ def test_a_verdict_in_words() -> None:
     assert good.held
     assert good.headline == "Nothing lost, nothing doubled."
     assert f"{RESULT.measured:,} readings in 7 days" in good.sentence
+    declared = words.verdict(replace(RESULT, declared_lost=3, declared_lost_statements=1))
+    assert (declared.held, declared.headline) == (True, "Nothing lost in silence, nothing doubled.")
     for change, said in (
         ({"lost": 1}, "1 reading lost."),
         ({"duplicated": 2}, "2 readings duplicated."),

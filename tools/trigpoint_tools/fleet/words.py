@@ -61,7 +61,7 @@ def verdict(result: Result) -> Verdict:
     ]
     held = not broken and not result.wrong
     if held:
-        headline = "Nothing lost, nothing doubled."
+        headline = f"Nothing lost{' in silence' if result.declared_lost else ''}, nothing doubled."
     else:
         headline = (joined(broken) or "Nothing lost, but something is wrong") + "."
     return Verdict(held, headline, _sentence(result))
