@@ -8,8 +8,8 @@ try:
     except KeyboardInterrupt:
         import slots
 
+        slots.choose()
         if not slots.improv():
             raise
-        slots.choose()
 except Exception as error:
     print("boot:", error)

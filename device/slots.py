@@ -26,7 +26,6 @@ _BAD_ENDS = const(5)
 _PAUSE_MS = const(5000)
 _SAFE_MS = const(600000)
 _SLICE_MS = const(1000)
-_FRAME_MS = const(30)
 # The numbers of machine.reset_cause() on the ESP32.
 _POWER_ON = const(1)
 _WATCHDOG = const(3)
@@ -180,25 +179,15 @@ def failed(error):
 
 
 def improv():
-    """For who caught KeyboardInterrupt: whether it was no Ctrl-C but the byte 3 in the head of an Improv frame.
-
-    Then the bytes before it wait at the console; they are taken from there, and from here on Ctrl-C is a byte like
-    others. The first byte that does not fit is lost to who reads next: nobody misses the "\\r" that mpremote sends.
-    """
-    import select
-
-    import micropython
-
+    """For who caught KeyboardInterrupt: whether it was no Ctrl-C but the byte 3 in the head of an Improv frame."""
     global called
-    poll = select.poll()
-    poll.register(sys.stdin, select.POLLIN)
-    one = bytearray(1)
-    for byte in b"IMPROV\x01":
-        if not poll.poll(_FRAME_MS) or not sys.stdin.buffer.readinto(one) or one[0] != byte:
-            return False
-    micropython.kbd_intr(-1)
-    called = True
-    return True
+    try:
+        from trig.calling import begun
+
+        called = begun()
+    except Exception:  # no application, or no room to look: then it was Ctrl-C
+        pass
+    return called
 
 
 def main():

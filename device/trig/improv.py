@@ -17,20 +17,9 @@ COMMAND = const(1)
 INVALID = const(2)
 CTRL_C = const(3)
 
-# Types of frames.
-STATE = const(1)
-ERROR = const(2)
+# Types of frames that are known here.
 RPC = const(3)
-RESULT = const(4)
-
-# Numbers of commands.
-SETTINGS = const(1)
-CURRENT_STATE = const(2)
-INFORMATION = const(3)
-NETWORKS = const(4)
-HOSTNAME = const(5)
-DEVICE_NAME = const(6)
-NETWORK_STATE = const(7)
+_RESULT = const(4)
 
 HEADER = b"IMPROV\x01"
 _TYPE = const(7)
@@ -114,7 +103,7 @@ class Parser:
 
 
 def settings(data):
-    """Return network and password of what SETTINGS carries, None if they cannot be ones.
+    """Return network and password of what a command with settings carries, None if they cannot be ones.
 
     Args:
         data: what follows the command's length: network and password, each after its length in bytes.
@@ -152,4 +141,4 @@ def result(command, texts=()):
     for text in texts:
         text = text.encode()
         data += bytes((len(text),)) + text
-    return frame(RESULT, bytes((command, len(data))) + data)
+    return frame(_RESULT, bytes((command, len(data))) + data)

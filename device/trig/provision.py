@@ -27,6 +27,18 @@ _AT_ONCE = const(64)
 _SILENCE_MS = const(500)
 _IDLE_MS = const(60000)
 
+# Types of frames, numbers of commands, states and errors: protocol, section 16.
+_STATE = const(1)
+_ERROR = const(2)
+
+_SETTINGS = const(1)
+_CURRENT_STATE = const(2)
+_INFORMATION = const(3)
+_NETWORKS = const(4)
+_HOSTNAME = const(5)
+_DEVICE_NAME = const(6)
+_NETWORK_STATE = const(7)
+
 _READY = const(2)
 _PROVISIONING = const(3)
 _PROVISIONED = const(4)
@@ -77,9 +89,9 @@ class Service:
         """Carry out a command: its number, the length of the rest, the rest."""
         number = data[0]
         self._error(_NO_ERROR)
-        if self.state == _PROVISIONING and number != improv.CURRENT_STATE:
+        if self.state == _PROVISIONING and number != _CURRENT_STATE:
             self._error(_FAILED)
-        elif number == improv.SETTINGS:
+        elif number == _SETTINGS:
             found = improv.settings(data[2:])
             if found is None:
                 self._error(_INVALID)
@@ -87,27 +99,27 @@ class Service:
                 self._stop()
                 self._tell(_PROVISIONING)
                 self._task = asyncio.create_task(self._try(*found))
-        elif number == improv.HOSTNAME:
+        elif number == _HOSTNAME:
             # It is known by its key; a name would be one more thing to keep, and to keep apart.
             if len(data) > 2:
                 self._error(_BAD_HOSTNAME)
             else:
                 self._send(improv.result(number, self._names[2:]))
         elif len(data) > 2:
-            self._error(_UNKNOWN if number >= improv.DEVICE_NAME else _INVALID)
-        elif number == improv.CURRENT_STATE:
+            self._error(_UNKNOWN if number >= _DEVICE_NAME else _INVALID)
+        elif number == _CURRENT_STATE:
             if self.state != _PROVISIONING:
                 self.state = _PROVISIONED if self._station.isconnected() else _READY
             self._tell(self.state)
             if self.state == _PROVISIONED:
                 self._send(improv.result(number))
-        elif number == improv.INFORMATION:
+        elif number == _INFORMATION:
             self._send(improv.result(number, ("Trigpoint", __version__) + self._names[:2]))
-        elif number == improv.NETWORKS:
+        elif number == _NETWORKS:
             self._networks()
-        elif number == improv.DEVICE_NAME:
+        elif number == _DEVICE_NAME:
             self._send(improv.result(number, self._names[1:2]))
-        elif number == improv.NETWORK_STATE:
+        elif number == _NETWORK_STATE:
             # Bit 0: on a network; bit 1: has Wi-Fi.
             self._send(improv.result(number, ("3" if self._station.isconnected() else "2",)))
         else:
@@ -127,7 +139,7 @@ class Service:
             self._error(error)
         else:
             self._tell(_PROVISIONED)
-            self._send(improv.result(improv.SETTINGS))
+            self._send(improv.result(_SETTINGS))
 
     async def _rejoin(self, networks):
         for one in networks:
@@ -158,8 +170,8 @@ class Service:
                 continue  # nobody could send it back
             if name and name not in seen and len(seen) < _MAX_NETWORKS:
                 seen.add(name)
-                self._send(improv.result(improv.NETWORKS, (name, str(rssi), "YES" if security else "NO")))
-        self._send(improv.result(improv.NETWORKS))
+                self._send(improv.result(_NETWORKS, (name, str(rssi), "YES" if security else "NO")))
+        self._send(improv.result(_NETWORKS))
 
     def _stop(self):
         if self._task is not None:
@@ -168,10 +180,10 @@ class Service:
 
     def _tell(self, state):
         self.state = state
-        self._send(improv.frame(improv.STATE, bytes((state,))))
+        self._send(improv.frame(_STATE, bytes((state,))))
 
     def _error(self, error):
-        self._send(improv.frame(improv.ERROR, bytes((error,))))
+        self._send(improv.frame(_ERROR, bytes((error,))))
 
 
 def serve(called=False):

@@ -8,7 +8,6 @@ import gc
 import sys
 import time
 
-import micropython
 import slots
 from micropython import const
 
@@ -49,7 +48,10 @@ def start():
         if not slots.called:
             return
         app = None
-    _listen(slots.called)
+    from trig.calling import listen
+
+    if listen(slots.called):
+        _reset()
 
 
 def _prepared():
@@ -126,25 +128,6 @@ def _app(config, key, journal, owner):
     from trig.crash import Crashes
 
     return App(config, key, journal, machine, network, Crashes(), owner)
-
-
-def _listen(called):
-    """Listen for Improv frames; from here on Ctrl-C is a byte like others, which trig.improv knows."""
-    import asyncio
-
-    micropython.kbd_intr(-1)
-    try:
-        slots.good()
-        asyncio.new_event_loop()  # the tasks of a board that ran would keep all of it in memory
-        load("wifi", "improv", "provision")
-        from trig.provision import serve
-
-        print("listening for Wi-Fi settings (Improv Serial); Ctrl-C for the prompt")
-        again = serve(called)
-    finally:
-        micropython.kbd_intr(3)
-    if again:
-        _reset()
 
 
 def _run(app):
