@@ -47,7 +47,7 @@ _MOUNT = b"\x18"
 _LONE_LF = re.compile(rb"(?<!\r)\n")
 _FRAME = b"\nIMPROV\x01"
 _FRAME_HEAD = 10  # with its new line, type and length
-_PATIENCE_S = 0.15
+_PATIENCE_S = 0.4
 _BANNER_S = 0.05
 _AT_ONCE = 65536
 
