@@ -20,11 +20,15 @@ NO_LINES = ("--before", "no-reset", "--after", "no-reset")
 
 @dataclass
 class Device:
-    """A plugged-in board: its directory, its cable and its ports."""
+    """A plugged-in board: its directory, its cable and its ports.
+
+    `link` leads to its pty, and to nothing once it is unplugged: the pty's own name is soon another's.
+    """
 
     directory: Path
     cable: SerialCable
     ports: Ports
+    link: Path
     plugged: bool = True
 
     def unplug(self) -> None:
@@ -81,7 +85,8 @@ def plug(tmp_path: Path) -> Iterator[Plug]:
         if not directory.exists():
             make_directory(directory, chip, CONFIG, blank=blank)
         cable = SerialCable(directory, WorldClock(ORIGIN, time.time(), 1.0), WEATHER)
-        plugged.append(Device(directory, cable, cable.plug_in()))
+        link = tmp_path / f"{name}.tty"
+        plugged.append(Device(directory, cable, cable.plug_in(link=link), link))
         return plugged[-1]
 
     yield plug_in

@@ -31,7 +31,6 @@ class _Job:
     """One board: `answer` is what --json prints of it, `fault` an error that is nobody's but ours."""
 
     port: Port
-    chip: str = ""
     answer: dict[str, Any] = field(default_factory=dict)
     error: str = ""
     fault: Exception | None = None
@@ -89,13 +88,19 @@ def flash(
     A box of boards: trigpoint board flash --all --no-enroll
     """
     from trigpoint_tools.serial import ports
+    from trigpoint_tools.serial.firmware import LATEST, is_version
 
+    from trigpoint.commands.gateway import load_config
     from trigpoint.errors import OperatorError
 
     if gateway is None and not no_enroll:
         raise typer.BadParameter("name the gateway to enrol with, or add --no-enroll", param_hint="--gateway")
     if all_boards and port:
         raise typer.BadParameter("either one port or --all", param_hint="--all")
+    if gateway is not None:
+        load_config(gateway)  # what is wrong with it is said before a minute has gone into the board
+    if firmware and not is_version(firmware) and not Path(firmware).is_file():
+        raise OperatorError(f"there is no file {firmware}: give a .bin, or a version such as {LATEST}")
     found = ports.find()
     if all_boards and not found:
         ports.choose(None, found)
@@ -119,7 +124,7 @@ def flash(
     secrets = options.Secrets()
     if wifi and not no_enroll:
         secrets.wifi(answers)  # ask now, not when the progress is on the screen
-    _flash_all(jobs, _Firmware(firmware, sha256), erase=erase, quiet=as_json)
+    _flash_all(jobs, _Firmware(firmware, sha256), erase=erase, restart=no_enroll, quiet=as_json)
     if not no_enroll:
         for job in jobs:
             if not job.error:
@@ -278,7 +283,7 @@ def _described(chip: Chip) -> str:
     return f"{title(chip.name)}  {chip.mac}{size}"
 
 
-def _flash_all(jobs: Sequence[_Job], choose: _Firmware, *, erase: bool, quiet: bool) -> None:
+def _flash_all(jobs: Sequence[_Job], choose: _Firmware, *, erase: bool, restart: bool, quiet: bool) -> None:
     """Flash the boards, many at once. The threads are daemons, so that Ctrl-C need not wait for them."""
     from trigpoint_tools.serial import install
 
@@ -291,7 +296,7 @@ def _flash_all(jobs: Sequence[_Job], choose: _Firmware, *, erase: bool, quiet: b
         def work() -> None:
             with contextlib.suppress(Empty):
                 while True:
-                    _flash_one(waiting.get_nowait(), choose, files, rows, erase=erase)
+                    _flash_one(waiting.get_nowait(), choose, files, rows, erase=erase, restart=restart)
 
         workers = [threading.Thread(target=work, daemon=True) for _ in range(min(len(jobs), _AT_ONCE))]
         for worker in workers:
@@ -300,25 +305,32 @@ def _flash_all(jobs: Sequence[_Job], choose: _Firmware, *, erase: bool, quiet: b
             worker.join()
 
 
-def _flash_one(job: _Job, choose: _Firmware, files: dict[str, bytes], rows: _Rows, *, erase: bool) -> None:
+def _flash_one(
+    job: _Job, choose: _Firmware, files: dict[str, bytes], rows: _Rows, *, erase: bool, restart: bool
+) -> None:
     from trigpoint_tools.serial import flashing
 
     from trigpoint.errors import OperatorError
 
     def found(chip: Chip) -> None:
         rows.chip(job, chip)
-        job.chip = _described(chip)
         job.answer |= {"chip": chip.name, "mac": chip.mac, "flash_bytes": chip.flash}
 
     rows.begin(job)
     try:
         done = flashing.flash(
-            job.port, choose, files, lambda what, part: rows.stage(job, what, part), found=found, erase=erase
+            job.port,
+            choose,
+            files,
+            lambda what, part: rows.stage(job, what, part),
+            found=found,
+            erase=erase,
+            restart=restart,
         )
     except OperatorError as error:
         job.error = str(error)
     except Exception as error:
-        job.error = f"{type(error).__name__}: {error}; this is a fault of ours: report it with what --debug prints"
+        job.error = f"{type(error).__name__}: {error}; run this board alone with --debug, and report what it prints"
         job.fault = error
     else:
         job.port = done.port

@@ -61,6 +61,7 @@ def flash(
     *,
     found: Callable[[Chip], None] = lambda chip: None,
     erase: bool = False,
+    restart: bool = False,
     esptool: Callable[[str], Esptool] = Esptool,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Flashed:
@@ -73,6 +74,7 @@ def flash(
         stage: told of the progress.
         found: told of the chip.
         erase: whether to erase the whole flash before, and with it key and journal.
+        restart: whether to start the application when it is installed; else the board stays at its prompt.
         esptool: makes the esptool for a port.
         sleep: waits.
 
@@ -114,6 +116,8 @@ def flash(
         stage("install", 0.0)
         place = "/rom" if in_rom else install.active_slot(session)
         done = install.install(session, files, lambda part: stage("install", part), in_rom=in_rom)
+        if restart:
+            session.restart()
     stage("ready", 1.0)
     return Flashed(port, chip, chosen.version, place, len(done.write))
 
