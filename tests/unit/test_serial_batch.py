@@ -1,5 +1,7 @@
 """A box of boards: what a list may say, and how a run goes on after it was cut short."""
 
+import csv
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -91,6 +93,17 @@ def test_wherever_a_line_was_cut_the_rest_holds(tmp_path: Path) -> None:
         for row in again.left(ROWS):
             again.add(Outcome(row.name, "enrolled", f"{ROWS.index(row):064x}"))
         assert path.read_bytes() == whole
+
+
+@given(st.text(max_size=40), st.sampled_from(["", "=", "+", "-", "@", "\t=", "\r+", "'", "'="]))
+def test_no_result_is_a_formula(tmp_path_factory: pytest.TempPathFactory, text: str, first: str) -> None:
+    path = tmp_path_factory.mktemp("results") / "results.csv"
+    outcome = Outcome("board", "failed", error=" ".join((first + text).split()))
+    Results(path).add(replace(outcome, error=first + text))
+    with path.open(newline="", encoding="utf-8") as file:
+        (cells,) = list(csv.DictReader(file))
+    assert not cells["error"].startswith(("=", "+", "-", "@", "\t", "\r"))
+    assert Results(path).of(Row(port="board")) == outcome
 
 
 def test_another_file_is_not_written_over(tmp_path: Path) -> None:

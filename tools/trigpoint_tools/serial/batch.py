@@ -22,6 +22,7 @@ from trigpoint.errors import OperatorError
 _MAX_BYTES = 1 << 20
 _MAX_ROWS = 10_000
 _MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
+_FORMULA = ("=", "+", "-", "@", "'")
 _SECRETS = re.compile("pass|secret|key|psk", re.IGNORECASE)
 
 
@@ -153,6 +154,20 @@ def read(path: Path) -> list[Row]:
         raise OperatorError(f"cannot read {path}: {reason}; give a CSV file") from error
 
 
+def _cell(value: str) -> str:
+    """Return a text as a cell of one line that no spreadsheet takes for a formula (OWASP, "CSV Injection").
+
+    Errors hold words of boards and of files, which others have written.
+    """
+    value = " ".join(value.split())
+    return f"'{value}" if value.startswith(_FORMULA) else value
+
+
+def _plain(cell: str) -> str:
+    """Return the text that `_cell` was given."""
+    return cell[1:] if cell.startswith("'") and cell[1:].startswith(_FORMULA) else cell
+
+
 class Results:
     """The results of a batch, each on disk before the next board is begun.
 
@@ -177,7 +192,8 @@ class Results:
                 raise OperatorError(f"{path} is there and holds no results: give another file for them")
             for cells in reader:
                 if None not in cells and None not in cells.values():
-                    self._by_board[cells["board"]] = Outcome(**cells)
+                    outcome = Outcome(**{name: _plain(cell) for name, cell in cells.items()})
+                    self._by_board[outcome.board] = outcome
         self._kept = whole + "\n" if whole else ""
 
     def left(self, rows: Iterable[Row]) -> list[Row]:
@@ -195,7 +211,7 @@ class Results:
         writer = csv.DictWriter(line, _RESULTS, lineterminator="\n")
         if not self._kept:
             writer.writeheader()
-        writer.writerow(asdict(outcome))
+        writer.writerow({name: _cell(value) for name, value in asdict(outcome).items()})
         self._path.parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT, 0o644)
         try:

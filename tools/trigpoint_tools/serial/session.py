@@ -25,9 +25,14 @@ from trigpoint_tools.serial import ports
 transport_serial.print = lambda *_: None
 
 _CHUNK = 1024
-_ENTER_S = 15
+_ENTER_S = 15.0
+_TRY_S = 3
+_PAUSE_S = 1.0
 _SILENCE_S = 20.0
 _LISTEN_S = 0.2
+_FEED_S = 30.0
+# As long as trig.guard.WATCHDOG_MS.
+_FEED = "import machine\nmachine.WDT(timeout=120000).feed()\n"
 
 
 class BoardCodeError(OperatorError):
@@ -60,9 +65,10 @@ class Session:
         except TransportError as error:
             cause = _cause(port)
             raise OperatorError(cause) from error
+        self._fed = time.monotonic()
         try:
             with _talk(port, "no MicroPython answers at {port}: `trigpoint board flash {port}` puts it there"):
-                self._transport.enter_raw_repl(soft_reset=True, timeout_overall=_ENTER_S)
+                self._enter()
         except BaseException:
             self._transport.close()
             raise
@@ -93,6 +99,10 @@ class Session:
             BoardCodeError: it raised an exception.
         """
         with _talk(self.port):
+            if time.monotonic() - self._fed > _FEED_S:
+                # The application that was stopped may have left its watchdog running, which nothing stops.
+                self._transport.exec_raw(_FEED, timeout=_SILENCE_S)
+                self._fed = time.monotonic()
             printed, raised = self._transport.exec_raw(code, timeout=timeout)
         if raised:
             raise BoardCodeError(raised.decode(errors="replace").strip().splitlines()[-1])
@@ -149,7 +159,26 @@ class Session:
     def start_over(self) -> None:
         """Soft reset: memory is empty and boot.py has run, main.py has not."""
         with _talk(self.port):
-            self._transport.enter_raw_repl(soft_reset=True, timeout_overall=_ENTER_S)
+            self._enter()
+
+    def _enter(self) -> None:
+        """Reach the raw prompt of a freshly reset interpreter; a board that is just starting loses what it is sent."""
+        end = time.monotonic() + _ENTER_S
+        line = self._transport.serial
+        while True:
+            try:
+                # While nothing comes, the port's own time-out is the one that counts.
+                line.timeout = 0.5
+                self._transport.enter_raw_repl(soft_reset=True, timeout_overall=_TRY_S)
+                return
+            except TransportError:
+                if time.monotonic() > end:
+                    raise
+                # By itself, for what follows at once may be taken by the code that it interrupts.
+                line.write(b"\x03")
+                time.sleep(_PAUSE_S)
+            finally:
+                line.timeout = _SILENCE_S
 
     def restart(self) -> None:
         """Reset the board; its application starts. The session is over but for `close`."""
