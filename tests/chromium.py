@@ -128,6 +128,15 @@ class Page:
             "at.dispatchEvent(new Event('input', {bubbles: true})); at.dispatchEvent(new Event('change')); })()"
         )
 
+    def drop(self, selector: str, name: str, text: str) -> None:
+        """Drop a file onto an element."""
+        self.run(
+            "(() => { const data = new DataTransfer();"
+            f"data.items.add(new File([{json.dumps(text)}], {json.dumps(name)}));"
+            f"document.querySelector({json.dumps(selector)}).dispatchEvent("
+            "new DragEvent('drop', {dataTransfer: data, bubbles: true, cancelable: true})); })()"
+        )
+
     def look(self, *, width: int = 1100, height: int = 900, dark: bool = False) -> None:
         """Set the window's size, CSS pixels, and the colours."""
         self.tell(

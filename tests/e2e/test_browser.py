@@ -14,12 +14,15 @@ from pathlib import Path
 
 import pytest
 from chromium import Page, open_page
+from cryptography.hazmat.primitives.asymmetric import ec
 from trigpoint.api.tokens import Scope, TokenFile
+from trigpoint.chain import permitfile
 from trigpoint.chain.deploy import deploy
 from trigpoint.cli import app
 from trigpoint.clock import WorldClock
 from trigpoint.commands.gateway import load_config
 from trigpoint.init import Answers, create, create_keys, record_contracts
+from trigpoint.wire.keys import PublicKey
 from trigpoint_tools.demo import processes
 from trigpoint_tools.emulator.bootloader.chips import CHIPS
 from trigpoint_tools.emulator.image import build
@@ -27,6 +30,7 @@ from trigpoint_tools.emulator.serialcable import SerialCable, make_directory
 from trigpoint_tools.emulator.weather import Sample, Weather
 from trigpoint_tools.localchain import CHAIN_ID, LocalChain
 from trigpoint_tools.serial import firmware, install, site
+from trigpoint_tools.serial.flashing import await_prompt
 from typer.testing import CliRunner
 from webserial import Desk, Wallet
 
@@ -216,14 +220,33 @@ def test_where_it_cannot_work_it_says_so(folder: Path, page: Page) -> None:
         assert page.complaints == []
 
 
+def join_file(broker: int) -> dict:
+    """A gateway that is not there, with a broker that asks for passwords."""
+    public = PublicKey.of(ec.derive_private_key(7, ec.SECP256R1()))
+    return {
+        "format": "trigpoint-join/1",
+        "name": "roof",
+        "chain": {"chain_id": 1, "registry": "0x" + "cd" * 20},
+        "board": {
+            "version": 1,
+            "broker": {"host": "127.0.0.1", "port": broker, "tls": False, "ca": ""},
+            "link_key": (public.x + public.y).hex(),
+        },
+        "authority": "",
+        "broker_passwords": True,
+        "sensors": ["bme280"],
+        "api": {"url": "", "token": ""},
+    }
+
+
 def test_what_can_go_wrong_at_the_cable(tmp_path: Path, folder: Path, page: Page) -> None:
-    """An ESP32-C3 at a site for the ESP32; then it is another board, whose cable is pulled while it is written."""
+    """An ESP32-C3 at a site for the ESP32; then another board, whose cable is pulled twice, up to its permit."""
     make_directory(tmp_path / "c3", "esp32c3", AROUND, blank=True)
     make_directory(tmp_path / "board", "esp32", AROUND, blank=True)
     world = WorldClock(ORIGIN, time.time(), SPEED)
     c3, board = (SerialCable(tmp_path / name, world, WEATHER) for name in ("c3", "board"))
-    urls = [cable.plug_in().rfc2217 for cable in (c3, board)]
-    desk = Desk(page, urls[0])
+    ports = [cable.plug_in() for cable in (c3, board)]
+    desk = Desk(page, ports[0].rfc2217)
     try:
         with any_web_server(folder) as port:
             page.go(f"http://127.0.0.1:{port}/")
@@ -241,7 +264,7 @@ def test_what_can_go_wrong_at_the_cable(tmp_path: Path, folder: Path, page: Page
             assert trouble(page) == "This board has an ESP32-C3, and this site has firmware for ESP32."
             picture(page, "wrong-chip")
 
-            desk.url = urls[1]
+            desk.url = ports[1].rfc2217
             page.click("#again")
             page.click("#install")
             page.until("document.querySelector('#installing-what').textContent.startsWith('Writes')")
@@ -263,6 +286,37 @@ def test_what_can_go_wrong_at_the_cable(tmp_path: Path, folder: Path, page: Page
             page.click("#join")
             assert trouble(page) == "The board could not join home."
             picture(page, "wifi-trouble")
+            page.fill("#wifi-password", "correct horse")
+            page.click("#again")
+            page.until("document.querySelector('#enrol').dataset.state === 'open'", 60)
+
+            # No wallet, no token, a broker with passwords.
+            told = join_file(broker=port)
+            page.drop("#drop", "join.json", "not a join file")
+            assert trouble(page).startswith("This is no join file")
+            page.drop("#drop", "join.json", json.dumps(told))
+            page.until("!document.querySelector('#enrol-form').hidden")
+            assert page.run("document.querySelector('#by-wallet').disabled")
+            page.fill("#address", "0x12")
+            page.click("#enrol-button")
+            page.until("document.querySelector('#trouble .what').textContent.startsWith('The owner')")
+            page.fill("#address", "0x" + "Ab" * 20)
+            page.click("#again")
+            page.until("!document.querySelector('#password-form').hidden", 60)
+            picture(page, "password")
+            kid = str(page.run("document.querySelector('#add-board').textContent")).split()[-1]
+            page.fill("#broker-password", "s3cret")
+            page.click("#password-form button")
+            page.until("!document.querySelector('#permit-box').hidden", 60)
+            picture(page, "permit")
+            (filed,) = permitfile.parse(page.run("document.querySelector('#permit').value"), "page")
+            assert (filed.kid.hex(), filed.permit.owner, filed.chain_id) == (kid, b"\xab" * 20, 1)
+            desk.unplug()
+            with await_prompt(str(ports[1].pty)) as session:
+                config = json.loads(session.read("/config.json") or b"")
+            assert config["broker"]["password"] == "s3cret"
+            assert config["wifi"] == AROUND["wifi"]
+            assert config["link_key"] == told["board"]["link_key"]
     finally:
         desk.end()
         c3.unplug()

@@ -34,7 +34,7 @@ const does = {
         if (turn < pieces.length) give.enqueue(Uint8Array.from(atob(pieces[turn]), (one) => one.charCodeAt(0)));
         turn += 1;
         clearTimeout(timer);
-        timer = setTimeout(close, 150); // longer than the pause between two keys: nothing more will come
+        timer = setTimeout(close, 600); // longer than the pause between two keys: nothing more will come
       },
     });
     const prompt = new Prompt({ readable, writable });

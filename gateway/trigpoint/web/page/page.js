@@ -25,6 +25,7 @@ const page = { site: null, application: null, port: null, found: null, provision
 
 /** Run what a button is for; a failure is shown with its remedy, and may be tried again. */
 async function attempt(work, again = () => attempt(work)) {
+  if (document.body.hasAttribute("data-busy")) return; // pressed twice
   show("trouble", false);
   document.body.toggleAttribute("data-busy", true);
   try {
@@ -367,7 +368,7 @@ function begin() {
   byId("go-on").onclick = () => attempt(provision);
   byId("network").onchange = chooseNetwork;
   byId("keep").onclick = () => attempt(keepWifi);
-  byId("another").onclick = () => attempt(another);
+  for (const button of document.querySelectorAll(".another")) button.onclick = () => attempt(another);
   byId("anew").onclick = () => attempt(async () => {
     await another();
     await connect();
