@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections import Counter
 from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -29,6 +30,7 @@ class Kept:
         database: its path.
         log: all statements in the log's order.
         readings: how many readings they have.
+        readings_of: how many of them are each board's, by board id.
         by_board: the same statements, by board id and seq.
         lost: seqs that each board has declared lost, as (first, last).
         flagged: boards whose key the gateway calls cloned.
@@ -41,6 +43,7 @@ class Kept:
     database: Path
     log: list[KeptStatement] = field(default_factory=list)
     readings: int = 0
+    readings_of: Counter[bytes] = field(default_factory=Counter)
     by_board: dict[bytes, dict[int, KeptStatement]] = field(default_factory=dict)
     lost: dict[bytes, list[tuple[int, int]]] = field(default_factory=dict)
     flagged: frozenset[bytes] = frozenset()
@@ -108,6 +111,7 @@ class Kept:
             kept = KeptStatement(parse(raw), arrival_ms)
             self.log.append(kept)
             self.readings += len(kept.statement.readings)
+            self.readings_of[kept.statement.kid] += len(kept.statement.readings)
             self.by_board.setdefault(kept.statement.kid, {})[kept.statement.seq] = kept
         self.lost = {}
         for kid, first, last in connection.execute("SELECT kid, from_seq, to_seq FROM lost ORDER BY from_seq"):

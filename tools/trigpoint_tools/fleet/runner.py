@@ -20,7 +20,6 @@ from trigpoint_tools.demo.attacker import Attacker
 from trigpoint_tools.emulator.errors import EmulatorError
 from trigpoint_tools.emulator.parts.fault import Fault as PartFault
 from trigpoint_tools.fleet import boards as making
-from trigpoint_tools.fleet.accounting import account
 from trigpoint_tools.fleet.acts import Acts
 from trigpoint_tools.fleet.boards import FleetBoard
 from trigpoint_tools.fleet.events import TITLES, Observer, Silent, Snapshot, Step
@@ -55,8 +54,8 @@ _NEWEST_ACKS = 200
 def run(scenario: Scenario, directory: Path, observer: Observer | None = None) -> Result:
     """Play a scenario and return what came out.
 
-    The gateway's folder, the programs' logs and what boards have printed stay in `directory`; the boards' own folders
-    go unless something is wrong.
+    The gateway's folder, the programs' logs and what boards have printed stay in `directory`; the boards' own folders,
+    2 MB each, go unless something is wrong.
 
     Args:
         scenario: what to play.
@@ -73,6 +72,9 @@ def run(scenario: Scenario, directory: Path, observer: Observer | None = None) -
                 result = _Run(scenario, folder, logs, observer or Silent(), stack).play()
         except (OperatorError, EmulatorError) as error:
             raise OperatorError(f"the fleet broke off: {error}; the logs of its parts are in {logs}") from error
+        except KeyboardInterrupt:
+            shutil.rmtree(folder / "boards", ignore_errors=True)
+            raise
         if result.ok:
             shutil.rmtree(folder / "boards", ignore_errors=True)
     return dataclasses.replace(result, seconds=time.monotonic() - began, cpu_s=cpu_s() - cpu)
@@ -247,7 +249,7 @@ class _Run:
         while left or self._strangers.busy:
             self._kept.update()
             for number in list(left):
-                if account(self._witnesses[number].books(self._kept)).settled >= left[number]:
+                if self._witnesses[number].settled(self._kept, left[number]):
                     del left[number]
             if time.monotonic() > deadline:
                 break

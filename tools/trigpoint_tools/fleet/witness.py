@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from trigpoint.wire.statement import Statement, reading_time
 
-from trigpoint_tools.fleet.accounting import BoardBooks, PowerCut, in_ram
+from trigpoint_tools.fleet.accounting import BoardBooks, PowerCut, account, in_ram
 from trigpoint_tools.fleet.boards import FleetBoard
 from trigpoint_tools.fleet.flashrot import statements
 from trigpoint_tools.fleet.kept import Kept
@@ -49,6 +49,12 @@ class Witness:
         next_seq = max(newest + 1, kept.next_seq(self.board.kid))
         self.cuts.append(PowerCut(self.board.emulated.readings_measured, next_seq))
         self.in_ram = in_ram(self.books(kept))[0].total()
+
+    def settled(self, kept: Kept, readings: int) -> bool:
+        """Tell whether so many of its readings have come to where they stay."""
+        if self.board.kid not in kept.lost and kept.readings_of[self.board.kid] + self.in_ram < readings:
+            return False  # which is seen at a glance, where the account takes milliseconds
+        return account(self.books(kept)).settled >= readings
 
     def books(self, kept: Kept) -> BoardBooks:
         """Return all that is known of the board."""
