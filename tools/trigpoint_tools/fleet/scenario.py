@@ -61,7 +61,7 @@ class FaultKind(StrEnum):
         CLOCK_SKEW: the boards' clocks run at a wrong rate.
         CLOCK_JUMP: the boards' clocks jump, once, while they run.
         POWER_CUT: the boards have no power.
-        FLASH_ROT: bits of the boards' journals flip on flash, as soon as there is something in them that the gateway has
+        FLASH_ROT: bits of the boards' journals flip on flash, as soon as something is in them that the gateway has
             not; after a day at the latest.
         SENSOR_STUCK: the boards' sensors hang on their wires and answer nothing useful.
         SENSOR_LIES: the boards' sensors say something else than the weather.
