@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from trigpoint_tools.emulator.host import shared_host
 from trigpoint_tools.emulator.parts.fault import Fault as PartFault
 from trigpoint_tools.fleet.flashrot import Rot, rot, standing_still, statements
 from trigpoint_tools.fleet.kept import Kept
@@ -19,7 +21,8 @@ from trigpoint_tools.fleet.witness import Witness
 ROT_WITHIN_S = 86_400
 """Flash that is to rot does so when it holds what the gateway has not, within so many of the world's seconds."""
 
-_ROT_EVERY_S = 0.5
+_ROT_EVERY_S = 2.0
+_SWITCH_S = 120.0
 _EFFECTS: Mapping[FaultKind, str] = {
     FaultKind.WIFI_LOSS: "boards that looked for their network again",
     FaultKind.LATENCY: "chunks of bytes that were late",
@@ -115,6 +118,8 @@ class Acts:
                 self._strangers.begin(event)
             case FaultKind.FLASH_ROT:
                 deed.to_rot = list(event.boards)
+            case FaultKind.POWER_CUT:
+                self._cut_power(event.boards)
             case _:
                 for number in event.boards:
                     self._hit(event, self._witnesses[number])
@@ -135,6 +140,8 @@ class Acts:
             case FaultKind.FLASH_ROT:
                 for number in list(deed.to_rot):
                     self._rot(deed, number, patient=False)
+            case FaultKind.POWER_CUT:
+                self._restore_power(event.boards)
             case _:
                 for number in event.boards:
                     self._relieve(event, self._witnesses[number])
@@ -144,9 +151,9 @@ class Acts:
                 for number, count in deed.after.items():
                     self._witnesses[number].lied += count - deed.before[number]
 
-    def due(self, world_s: float) -> list[Deed]:
-        """Return the deeds whose time is over."""
-        return [deed for deed in self.deeds if not deed.over and world_s >= deed.until_s]
+    def next_end(self) -> Deed | None:
+        """Return the deed that is over first, of those that go on."""
+        return min((deed for deed in self.deeds if not deed.over), key=lambda deed: deed.until_s, default=None)
 
     def go_on(self) -> None:
         """Do what has to wait for its occasion."""
@@ -199,10 +206,6 @@ class Acts:
                 emulated.skew(self._ppm[board.number])
             case FaultKind.CLOCK_JUMP:
                 emulated.skew(self._ppm[board.number], round(event.amount))
-            case FaultKind.POWER_CUT:
-                emulated.cut()
-                self.off.add(board.number)
-                witness.power_is_cut(self._kept)
             case FaultKind.SENSOR_STUCK:
                 self._break(witness, PartFault.STUCK)
             case FaultKind.SENSOR_LIES:
@@ -220,13 +223,30 @@ class Acts:
             case FaultKind.CLOCK_SKEW:
                 self._ppm[board.number] = board.ppm
                 emulated.skew(board.ppm)
-            case FaultKind.POWER_CUT:
-                self.off.discard(board.number)
-                emulated.start()
             case FaultKind.SENSOR_STUCK:
                 self._break(witness, PartFault.NONE)
             case FaultKind.SENSOR_LIES:
                 board.senses.honest()
+
+    def _cut_power(self, numbers: Sequence[int]) -> None:
+        """All at once: one after the other, each would wait for its turn in a busy emulator."""
+
+        async def cut() -> None:
+            await asyncio.gather(*(self._witnesses[number].board.emulated.switch_off() for number in numbers))
+
+        shared_host().run(cut(), _SWITCH_S)
+        self.off.update(numbers)
+        self._kept.update()
+        for number in numbers:
+            self._witnesses[number].power_is_cut(self._kept)
+
+    def _restore_power(self, numbers: Sequence[int]) -> None:
+        async def restore() -> None:
+            for number in numbers:
+                await self._witnesses[number].board.emulated.switch_on()
+
+        shared_host().run(restore(), _SWITCH_S)
+        self.off.difference_update(numbers)
 
     @staticmethod
     def _break(witness: Witness, fault: PartFault) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import os
 import shutil
 import statistics
@@ -28,7 +29,7 @@ from trigpoint_tools.fleet.memory import cpu_s, rss_kb
 from trigpoint_tools.fleet.outcome import Ending, outcome, said
 from trigpoint_tools.fleet.result import Point, Result
 from trigpoint_tools.fleet.scenario import Scenario
-from trigpoint_tools.fleet.schedule import schedule
+from trigpoint_tools.fleet.schedule import FaultEvent, schedule
 from trigpoint_tools.fleet.site import Site
 from trigpoint_tools.fleet.strangers import Strangers
 from trigpoint_tools.fleet.traffic import Traffic
@@ -70,7 +71,7 @@ def run(scenario: Scenario, directory: Path, observer: Observer | None = None) -
         try:
             with ExitStack() as stack:
                 result = _Run(scenario, folder, logs, observer or Silent(), stack).play()
-        except (OperatorError, EmulatorError) as error:
+        except (OperatorError, EmulatorError, TimeoutError) as error:
             raise OperatorError(f"the fleet broke off: {error}; the logs of its parts are in {logs}") from error
         except KeyboardInterrupt:
             shutil.rmtree(folder / "boards", ignore_errors=True)
@@ -212,18 +213,28 @@ class _Run:
         events = deque(schedule(scenario))
         duration = scenario.duration_s
         while (now := self._world_s()) < duration:
-            for deed in self._acts.due(now):
-                self._acts.end(deed)
-                self._observer.fault(deed.event, said(scenario, deed.event, over=True), over=True)
-            while events and events[0].at_s <= now:
-                event = events.popleft()
-                self._acts.begin(event)
-                self._observer.fault(event, said(scenario, event, over=False), over=False)
+            while self._do_next(events, now):
+                pass
             self._acts.go_on()
             self._pause(now / duration)
         for deed in [deed for deed in self._acts.deeds if not deed.over]:
             self._acts.end(deed)
             self._observer.fault(deed.event, said(scenario, deed.event, over=True), over=True)
+
+    def _do_next(self, events: deque[FaultEvent], now: float) -> bool:
+        """Begin or end what is due first, if anything is. However late it gets, each end comes before a later begin."""
+        deed, acts, scenario = self._acts.next_end(), self._acts, self._scenario
+        begins = events[0].at_s if events else math.inf
+        if deed is not None and deed.until_s <= min(now, begins):
+            acts.end(deed)
+            self._observer.fault(deed.event, said(scenario, deed.event, over=True), over=True)
+        elif begins <= now:
+            event = events.popleft()
+            acts.begin(event)
+            self._observer.fault(event, said(scenario, event, over=False), over=False)
+        else:
+            return False
+        return True
 
     def _drain(self) -> None:
         """Let boards measure on until all that is older than the last fault is settled, then let sensors fall silent.
