@@ -55,12 +55,13 @@ def test_choosing() -> None:
 
 def test_native_usb_that_comes_back_under_another_name() -> None:
     old = Port("/dev/ttyACM0", "Espressif USB-Serial-JTAG", "24:0A:C4:00:00:01")
-    new = Port("/dev/ttyACM1", "Espressif USB", "24:0A:C4:00:00:01")
+    new = Port("/dev/ttyACM1", "Espressif USB", "240ac4000001")
     other = Port("/dev/ttyACM2", "Espressif USB", "24:0A:C4:00:00:02")
     assert ports.moved(old, "24:0a:c4:00:00:01", [other, new]) is new
     assert ports.moved(old, "24:0a:c4:00:00:01", [other, old]) is old
     assert ports.moved(old, "24:0a:c4:00:00:01", [other]) is old
-    assert ports.moved(Port("/dev/ttyUSB0"), "24:0a:c4:00:00:03", [Port("/dev/ttyUSB1"), other]) == Port("/dev/ttyUSB0")
+    gone, alike = Port("/dev/ttyUSB0", "CP210x", "0001"), Port("/dev/ttyUSB1", "CP210x", "0001")
+    assert ports.moved(gone, "24:0a:c4:00:00:03", [alike, other]) is gone
 
 
 def test_a_cable_without_data_lines_shows_no_port() -> None:

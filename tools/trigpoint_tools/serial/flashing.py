@@ -25,10 +25,8 @@ _PROMPT_S = 40
 _PAUSE_S = 1.0
 
 Stage = Callable[[str, float], None]
-"""Told what is going on, one of `STAGES`, and how much of it is done, 0 to 1."""
-
-STAGES = ("look", "firmware", "erase", "write", "start", "install", "ready")
-"""In this order; `erase` only if it was asked for."""
+"""Told what is going on and how much of it is done, 0 to 1. In this order: look, firmware, erase (if it was asked for),
+write, start, install, ready."""
 
 Choose = Callable[[str], Firmware]
 """From a chip's name to its firmware."""

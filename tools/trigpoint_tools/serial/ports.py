@@ -100,7 +100,7 @@ def choose(wanted: str | None, found: Sequence[Port]) -> Port:
 
 def has_mac(port: Port, mac: str) -> bool:
     """Return whether a port's serial number is the MAC address of its chip, as with Espressif's own USB."""
-    return port.serial_number.lower() == mac
+    return port.serial_number.lower().replace(":", "") == mac.lower().replace(":", "")
 
 
 def moved(port: Port, mac: str, found: Sequence[Port]) -> Port:
@@ -113,9 +113,8 @@ def moved(port: Port, mac: str, found: Sequence[Port]) -> Port:
     """
     if port.is_url or any(other.device == port.device for other in found):
         return port
-    return next(
-        (other for other in found if has_mac(other, mac) or other.serial_number == port.serial_number != ""), port
-    )
+    # Not by any other serial number: all bridges of a cheap make have the same.
+    return next((other for other in found if has_mac(other, mac)), port)
 
 
 def check(port: Port) -> None:
