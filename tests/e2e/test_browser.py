@@ -7,7 +7,7 @@ import os
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -21,6 +21,7 @@ from trigpoint.chain.deploy import deploy
 from trigpoint.cli import app
 from trigpoint.clock import WorldClock
 from trigpoint.commands.gateway import load_config
+from trigpoint.errors import OperatorError
 from trigpoint.init import Answers, create, create_keys, record_contracts
 from trigpoint.wire.keys import PublicKey
 from trigpoint_tools.demo import processes
@@ -30,7 +31,7 @@ from trigpoint_tools.emulator.serialcable import SerialCable, make_directory
 from trigpoint_tools.emulator.weather import Sample, Weather
 from trigpoint_tools.localchain import CHAIN_ID, LocalChain
 from trigpoint_tools.serial import firmware, install, site
-from trigpoint_tools.serial.flashing import await_prompt
+from trigpoint_tools.serial.session import Session
 from typer.testing import CliRunner
 from webserial import Desk, Wallet
 
@@ -239,6 +240,14 @@ def join_file(broker: int) -> dict:
     }
 
 
+def at_prompt(port: str) -> Session:
+    """Take the prompt of a board that has just been started."""
+    for _ in range(3):
+        with suppress(OperatorError):
+            return Session(port)
+    return Session(port)
+
+
 def test_what_can_go_wrong_at_the_cable(tmp_path: Path, folder: Path, page: Page) -> None:
     """An ESP32-C3 at a site for the ESP32; then another board, whose cable is pulled twice, up to its permit."""
     make_directory(tmp_path / "c3", "esp32c3", AROUND, blank=True)
@@ -312,7 +321,7 @@ def test_what_can_go_wrong_at_the_cable(tmp_path: Path, folder: Path, page: Page
             (filed,) = permitfile.parse(page.run("document.querySelector('#permit').value"), "page")
             assert (filed.kid.hex(), filed.permit.owner, filed.chain_id) == (kid, b"\xab" * 20, 1)
             desk.unplug()
-            with await_prompt(str(ports[1].pty)) as session:
+            with at_prompt(str(ports[1].pty)) as session:
                 config = json.loads(session.read("/config.json") or b"")
             assert config["broker"]["password"] == "s3cret"
             assert config["wifi"] == AROUND["wifi"]

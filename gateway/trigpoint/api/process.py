@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Self
 from trigpoint.api.served import Served
 from trigpoint.config import Config
 from trigpoint.errors import OperatorError
+from trigpoint.web.files import site_files
 
 if TYPE_CHECKING:
     import uvicorn
@@ -64,9 +65,11 @@ def check(served: Served) -> None:
     """Make sure that the API can start, as far as its files say.
 
     Raises:
-        OperatorError: the certificate and its key do not go together.
+        OperatorError: the certificate and its key do not go together, or there is no page where one is named.
     """
     settings = served.settings
+    if settings.board_page is not None:
+        site_files(settings.board_page)
     if settings.certificate_file and settings.certificate_key_file:
         try:
             ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(

@@ -9,8 +9,6 @@ from typing import Annotated
 
 import typer
 
-_DEFAULT_CHIPS = ("esp32", "esp32s3", "esp32c3", "esp32c6")
-
 
 def site(
     directory: Annotated[
@@ -23,7 +21,7 @@ def site(
         typer.Option(
             "--chip",
             metavar="CHIP",
-            help=f"A chip to offer; may be repeated.  [default: {', '.join(_DEFAULT_CHIPS)}]",
+            help="A chip to offer; may be repeated.  [default: all whose release is pinned]",
             show_default=False,
         ),
     ] = None,
@@ -61,7 +59,7 @@ def site(
 
     from trigpoint.errors import OperatorError
 
-    chips = chip or list(_DEFAULT_CHIPS)
+    chips = chip or list(images.shipped()[images.LATEST].sha256)
     wanted = firmware or [images.LATEST]
     releases = len(wanted) == 1 and images.is_version(wanted[0]) and not Path(wanted[0]).exists()
     if not releases and len(wanted) != len(chips):

@@ -37,6 +37,18 @@ THIRD_PARTY: Final = {
 LICENSED: Final = ("esp-web-tools", "esptool-js", "improv-wifi-serial-sdk", "atob-lite", "pako", "tslib")
 """The npm packages whose code is in these files; esptool-js's bundle holds the last three."""
 
+TYPES: Final = {
+    ".html": "text/html",
+    ".css": "text/css",
+    ".js": "text/javascript",
+    ".json": "application/json",
+    ".svg": "image/svg+xml",
+    ".txt": "text/plain",
+    ".bin": "application/octet-stream",
+}
+"""Media types of a site's files, by suffix."""
+
+_MOST_FILES = 256
 _POLICY = re.compile(r'<meta http-equiv="Content-Security-Policy" content="([^"]*)">')
 _IMPORT_MAP = re.compile(r'<script type="importmap">(.*?)</script>', re.DOTALL)
 _HASH = "@IMPORT-MAP@"
@@ -63,6 +75,25 @@ def page_files(gateway_origin: str = "") -> dict[str, bytes]:
         files[f"vendor/{name}"] = path.read_bytes()
     files["index.html"] = _index(files["index.html"].decode(), gateway_origin).encode()
     return files
+
+
+def site_files(directory: Path) -> tuple[str, dict[str, Path]]:
+    """Return the policy and the files, by path, of a folder that `trigpoint board site` made.
+
+    Raises:
+        OperatorError: it holds no such site.
+    """
+    try:
+        policy = policy_of((directory / "index.html").read_text())
+        found = [path for path in sorted(directory.rglob("*")) if path.is_file() and path.suffix in TYPES]
+    except (OSError, ValueError) as error:
+        raise OperatorError(
+            f"{directory} holds no page for boards: make it with `trigpoint board site {directory}`, or empty"
+            " api.board_page"
+        ) from error
+    if len(found) > _MOST_FILES:
+        raise OperatorError(f"{directory} holds more than {_MOST_FILES} files: it is no page for boards")
+    return policy, {path.relative_to(directory).as_posix(): path for path in found}
 
 
 def policy_of(index: str) -> str:

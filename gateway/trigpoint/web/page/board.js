@@ -162,7 +162,10 @@ export class Board {
   async configure(config, authority) {
     if (authority.length) await this.write(AUTHORITY, authority);
     // In ASCII, with escapes: then each character is a byte, in a file as on the wire.
-    const text = JSON.stringify(config).replace(/[\u007f-\uffff]/g, (one) => `\\u${one.charCodeAt(0).toString(16).padStart(4, "0")}`);
+    const text = JSON.stringify(config).replace(
+      /[\u007f-\uffff]/g,
+      (one) => `\\u${one.charCodeAt(0).toString(16).padStart(4, "0")}`,
+    );
     await this.write(CANDIDATE, new TextEncoder().encode(text));
     try {
       await this.prompt.run(`from trig import config\nconfig.load(${quoted(CANDIDATE)})`, KEY_MS);
@@ -170,7 +173,10 @@ export class Board {
       await this.remove(CANDIDATE);
       const [kind, ...words] = error instanceof BoardError ? error.last.split(": ") : [""];
       if (!kind.endsWith("ConfigError")) throw error;
-      throw new Trouble(`The board refuses these settings: ${words.join(": ")}.`, "Change what it names, here or in the join file.");
+      throw new Trouble(
+        `The board refuses these settings: ${words.join(": ")}.`,
+        "Change what it names, here or in the join file.",
+      );
     }
     await this.prompt.run(`import os\nos.rename(${quoted(CANDIDATE)},${quoted(CONFIG)})`);
     await this.prompt.startOver();
@@ -183,7 +189,13 @@ export class Board {
 
   /** Have the board sign its permit: {kid, x, y, r, s}, hexadecimal. */
   async permit(terms) {
-    const fields = [BigInt(terms.chainId), quoted(terms.registry), quoted(terms.owner), quoted(terms.metadataHash), BigInt(terms.deadline)];
+    const fields = [
+      BigInt(terms.chainId),
+      quoted(terms.registry),
+      quoted(terms.owner),
+      quoted(terms.metadataHash),
+      BigInt(terms.deadline),
+    ];
     return this.prompt.ask(`import trig.enroll\ntrig.enroll.permit(${fields.join(", ")})`, KEY_MS);
   }
 

@@ -97,7 +97,8 @@ export class Enrolment {
 
   async KEY() {
     const { kid } = await this.board.publicKey();
-    if (!/^[0-9a-f]{64}$/.test(kid ?? "")) throw new Trouble("The board gave no key.", "Install Trigpoint on it again.");
+    if (!/^[0-9a-f]{64}$/.test(kid ?? ""))
+      throw new Trouble("The board gave no key.", "Install Trigpoint on it again.");
     const registered = await (this.wallet?.registered(kid) ?? this.gateway?.active(kid));
     return { kid, registered: Boolean(registered) };
   }
@@ -112,10 +113,17 @@ export class Enrolment {
     const parts = await this.board.sensors();
     if (parts.every((part) => part.error)) {
       const said = parts.map((part) => `${part.part}: ${part.error}`).join("; ");
-      throw new Trouble(`No sensor answers (${said}).`, "Check the wires (docs/hardware.md has pictures), or choose other sensors.");
+      throw new Trouble(
+        `No sensor answers (${said}).`,
+        "Check the wires (docs/hardware.md has pictures), or choose other sensors.",
+      );
     }
     const way = await this.board.way();
-    if (way.wifi === null) throw new Trouble(`The board cannot join its Wi-Fi (${way.wifi_error}).`, "Go back to step 2 and check name and password.");
+    if (way.wifi === null)
+      throw new Trouble(
+        `The board cannot join its Wi-Fi (${way.wifi_error}).`,
+        "Go back to step 2 and check name and password.",
+      );
     if (way.broker_error) {
       throw new Trouble(
         `The board is on ${way.wifi} and does not reach its broker (${way.broker_error}).`,

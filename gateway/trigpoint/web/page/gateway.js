@@ -4,7 +4,10 @@ import { Trouble } from "./trouble.js";
 
 const PATIENCE_MS = 15_000;
 const POLL_MS = 1_000;
-const sleep = (ms) => new Promise((resolve) => { setTimeout(resolve, ms); });
+const sleep = (ms) =>
+  new Promise((resolve) => {
+    setTimeout(resolve, ms);
+  });
 const TOKEN = /^trig_[A-Za-z0-9_-]{43}$/;
 
 export class Gateway {
@@ -18,7 +21,10 @@ export class Gateway {
    */
   constructor(url, token) {
     if (!TOKEN.test(token)) {
-      throw new Trouble("This is no token of a gateway.", "It begins with trig_ and is 48 characters long: copy it once more.");
+      throw new Trouble(
+        "This is no token of a gateway.",
+        "It begins with trig_ and is 48 characters long: copy it once more.",
+      );
     }
     this.#url = url.replace(/\/$/, "") || location.origin;
     this.#token = token;
@@ -51,7 +57,11 @@ export class Gateway {
     for (;;) {
       const board = await this.#get(`/v1/boards/${kid}`, true);
       if (board?.newest) return this.#get(`/v1/statements/${board.newest.leaf_index}`);
-      report(board ? "The gateway knows the board and waits for its first statement." : "The gateway waits for the registration on the chain.");
+      report(
+        board
+          ? "The gateway knows the board and waits for its first statement."
+          : "The gateway waits for the registration on the chain.",
+      );
       if (Date.now() > deadline) {
         throw new Trouble(
           "No statement of this board has come yet.",
@@ -79,7 +89,10 @@ export class Gateway {
     if (absent && response.status === 404) return null;
     const answer = await response.json().catch(() => null);
     if (!response.ok || answer === null) {
-      throw new Trouble(`The gateway says: ${answer?.detail ?? `error ${response.status}`}.`, REMEDIES[response.status] ?? "Ask its operator.");
+      throw new Trouble(
+        `The gateway says: ${answer?.detail ?? `error ${response.status}`}.`,
+        REMEDIES[response.status] ?? "Ask its operator.",
+      );
     }
     return answer;
   }

@@ -44,7 +44,8 @@ export async function look(port, site, application) {
  */
 export async function writeFirmware(port, manifestPath, erase, report) {
   const response = await fetch(manifestPath, { cache: "no-cache" });
-  if (!response.ok) throw new Trouble("This site has no firmware.", "Its operator makes it anew with `trigpoint board site`.");
+  if (!response.ok)
+    throw new Trouble("This site has no firmware.", "Its operator makes it anew with `trigpoint board site`.");
   const manifest = await response.json();
   await port.close(); // the flasher opens it itself
   let failed = null;
@@ -53,7 +54,8 @@ export async function writeFirmware(port, manifestPath, erase, report) {
     else if (event.state === "initializing") report("Asks the chip what it is", null);
     else if (event.state === "preparing") report(`Fetches MicroPython for ${event.chipFamily}`, null);
     else if (event.state === "erasing") report("Erases the flash", null);
-    else if (event.state === "writing") report(`Writes MicroPython on the ${event.chipFamily}`, event.details.percentage / 100);
+    else if (event.state === "writing")
+      report(`Writes MicroPython on the ${event.chipFamily}`, event.details.percentage / 100);
   };
   try {
     await flash(follow, port.raw, manifestPath, manifest, erase);

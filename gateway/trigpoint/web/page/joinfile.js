@@ -30,9 +30,19 @@ export function parse(text) {
   need(isObject(data.board.broker) && typeof data.board.broker.host === "string", "board.broker.host");
   need(Number.isSafeInteger(data.board.broker.port), "board.broker.port");
   need(/^[0-9a-f]{128}$/.test(data.board.link_key), "board.link_key");
-  need(typeof data.authority === "string" && /^[A-Za-z0-9+/]*={0,2}$/.test(data.authority) && data.authority.length % 4 === 0, "authority");
+  need(
+    typeof data.authority === "string" &&
+      /^[A-Za-z0-9+/]*={0,2}$/.test(data.authority) &&
+      data.authority.length % 4 === 0,
+    "authority",
+  );
   need(typeof data.broker_passwords === "boolean", "broker_passwords");
-  need(Array.isArray(data.sensors) && data.sensors.length <= MOST_SENSORS && data.sensors.every((kind) => typeof kind === "string"), "sensors");
+  need(
+    Array.isArray(data.sensors) &&
+      data.sensors.length <= MOST_SENSORS &&
+      data.sensors.every((kind) => typeof kind === "string"),
+    "sensors",
+  );
   need(isObject(data.api), "api");
   need(data.api.url === "" || /^https?:\/\/[^\s/?#]+$/.test(data.api.url), "api.url");
   need(data.api.token === "" || /^trig_[A-Za-z0-9_-]{43}$/.test(data.api.token), "api.token");
@@ -48,5 +58,8 @@ function need(good, field) {
 }
 
 function wrong(why) {
-  return new Trouble(`This is no join file: ${why}.`, "Ask the gateway's operator for one: `trigpoint gateway join-file` makes it.");
+  return new Trouble(
+    `This is no join file: ${why}.`,
+    "Ask the gateway's operator for one: `trigpoint gateway join-file` makes it.",
+  );
 }

@@ -1,6 +1,7 @@
 /* The page: which step is open, what its buttons do. The work is in the modules that it imports. */
 
 import { Board, fromBase64 } from "./board.js";
+import * as choices from "./choices.js";
 import { Enrolment, settings } from "./enrolment.js";
 import { Gateway } from "./gateway.js";
 import * as installation from "./install.js";
@@ -12,16 +13,17 @@ import { byId, facts, make, only, openStep, progress, say, short, show, Tasks, t
 import { Wallet } from "./wallet.js";
 
 const OTHER = "\u0000other";
-const SENSORS = {
-  bme280: "BME280: temperature, humidity, pressure",
-  sht4x: "SHT4x: temperature, humidity",
-  scd4x: "SCD4x: carbon dioxide",
-  pms5003: "PMS5003: particles",
-  ds18b20: "DS18B20: temperature on a wire",
-};
-
 /* What this page knows while it is open; nothing of it is stored. */
-const page = { site: null, application: null, port: null, found: null, provisioning: null, wifi: null, join: null, gateway: null };
+const page = {
+  site: null,
+  application: null,
+  port: null,
+  found: null,
+  provisioning: null,
+  wifi: null,
+  join: null,
+  gateway: null,
+};
 
 /** Run what a button is for; a failure is shown with its remedy, and may be tried again. */
 async function attempt(work, again = () => attempt(work)) {
@@ -65,7 +67,12 @@ async function seeWhatIsThere() {
     other: "This board has another version of Trigpoint. Installing keeps its key and what it has measured.",
     current: "This board has Trigpoint already.",
   }[kind];
-  const pairs = status ? [["Board", status.machine], ["MicroPython", status.micropython]] : [];
+  const pairs = status
+    ? [
+        ["Board", status.machine],
+        ["MicroPython", status.micropython],
+      ]
+    : [];
   if (status?.board) pairs.push(["Board id", status.board]);
   facts("found-facts", pairs);
   show("found-facts", pairs.length > 0);
@@ -110,7 +117,8 @@ async function provision() {
     byId("wifi-what").textContent = "The board is to join your Wi-Fi.";
   } else {
     showNetworks([]);
-    byId("wifi-what").textContent = "The board does not tell which networks it sees. Name yours: it is tried when you enrol.";
+    byId("wifi-what").textContent =
+      "The board does not tell which networks it sees. Name yours: it is tried when you enrol.";
   }
   show("wifi-form");
 }
@@ -134,7 +142,11 @@ async function join() {
   const name = byId("network").value === OTHER ? byId("other").value : byId("network").value;
   const password = byId("wifi-password").value;
   if (!name) throw new Trouble("The network has no name yet.", "Choose one, or type its name.");
-  if (password.length > 0 && password.length < 8) throw new Trouble("The password is too short.", "A Wi-Fi password has 8 to 64 characters; leave it empty for an open network.");
+  if (password.length > 0 && password.length < 8)
+    throw new Trouble(
+      "The password is too short.",
+      "A Wi-Fi password has 8 to 64 characters; leave it empty for an open network.",
+    );
   if (page.provisioning) {
     show("wifi-form", false);
     byId("wifi-what").textContent = `The board joins ${name}`;
@@ -161,7 +173,7 @@ async function toGateway(network) {
   await page.provisioning?.end();
   page.provisioning = null;
   byId("wifi-result").textContent = network;
-  if (page.join) showGateway();
+  if (page.join) showChoices();
   openStep("enrol");
 }
 
@@ -171,7 +183,12 @@ async function takeJoinFile(text) {
   page.join = joinfile.parse(text);
   const { api } = page.join;
   if (api.token) page.gateway = new Gateway(api.url || page.site.gateway, api.token);
-  showGateway();
+  showChoices();
+}
+
+function showChoices() {
+  choices.show(page.join, page.site.sensors[page.found.status.chip] ?? {});
+  only(["gateway-form", "enrol-form"], "enrol-form");
 }
 
 async function fetchJoinFile() {
@@ -179,56 +196,6 @@ async function fetchJoinFile() {
   page.gateway = gateway;
   await takeJoinFile(await gateway.joinFile());
   byId("token").value = "";
-}
-
-function showGateway() {
-  const { name, chain, board, sensors } = page.join;
-  facts("gateway-facts", [
-    ["Gateway", name],
-    ["Broker", `${board.broker.host}:${board.broker.port}${board.broker.tls ? ", TLS" : ""}`],
-    ["Chain", `${chain.chain_id}, registry ${short(chain.registry)}`],
-  ]);
-  const places = page.site.sensors[page.found.status.chip] ?? {};
-  byId("sensors").replaceChildren(
-    byId("sensors").firstElementChild,
-    ...Object.keys(places).map((kind) => {
-      const label = make("label", undefined, "check");
-      const box = make("input");
-      box.type = "checkbox";
-      box.value = kind;
-      box.checked = sensors.includes(kind);
-      const pins = Object.entries(places[kind]).filter(([key]) => key !== "type");
-      const words = make("span", SENSORS[kind] ?? kind);
-      words.append(make("small", pins.map(([key, pin]) => `${key === "pin" ? "data" : key.toUpperCase()} on pin ${pin}`).join(", ")));
-      label.append(box, words);
-      return label;
-    }),
-  );
-  const sample = page.join.board.sample_s;
-  if (sample) {
-    if (![...byId("sample").options].some((option) => Number(option.value) === sample)) byId("sample").append(new Option(`${sample} seconds`, sample));
-    byId("sample").value = String(sample);
-  }
-  const wallet = Boolean(window.ethereum);
-  byId("by-wallet").disabled = !wallet;
-  byId(wallet ? "by-wallet" : "by-address").checked = true;
-  byId("by-wallet").nextElementSibling.title = wallet ? "" : "There is no wallet in this browser";
-  chooseOwner();
-  only(["gateway-form", "enrol-form"], "enrol-form");
-}
-
-function chooseOwner() {
-  show("address-row", byId("by-address").checked);
-}
-
-function answers() {
-  const kinds = [...byId("sensors").querySelectorAll("input:checked")].map((box) => box.value);
-  if (!kinds.length) throw new Trouble("No sensor is chosen.", "Choose what is wired to the board.");
-  const wallet = byId("by-wallet").checked;
-  const owner = byId("address").value.trim();
-  if (!wallet && !/^0x[0-9a-fA-F]{40}$/.test(owner)) throw new Trouble("The owner's address is not right.", "It is 0x and 40 hexadecimal digits.");
-  const places = page.site.sensors[page.found.status.chip];
-  return { sensors: kinds.map((kind) => places[kind]), sample: Number(byId("sample").value), wallet, owner };
 }
 
 const STEPS = [
@@ -242,10 +209,12 @@ const STEPS = [
 ];
 
 async function enrol() {
-  const chosen = answers();
+  const chosen = choices.answers(page.site.sensors[page.found.status.chip]);
   const { join: told } = page;
   const wallet = chosen.wallet ? new Wallet(window.ethereum, told.chain, page.site.registry) : null;
-  const left = STEPS.filter(([name]) => (name !== "PASSWORD" || told.broker_passwords) && (name !== "REGISTER" || wallet));
+  const left = STEPS.filter(
+    ([name]) => (name !== "PASSWORD" || told.broker_passwords) && (name !== "REGISTER" || wallet),
+  );
   only(["gateway-form", "enrol-form", "password-form", "tasks"], "tasks");
   const tasks = new Tasks(left);
   let running = null;
@@ -258,7 +227,8 @@ async function enrol() {
       board,
       join: told,
       authority: fromBase64(told.authority),
-      config: (password) => settings(told, present, { ...chosen, wifi, password: password || present?.broker?.password || "" }),
+      config: (password) =>
+        settings(told, present, { ...chosen, wifi, password: password || present?.broker?.password || "" }),
       wallet,
       owner: chosen.owner,
       gateway: page.gateway,
@@ -275,7 +245,11 @@ async function enrol() {
       tasks.set("START", "done");
       finish(result);
     } else {
-      tasks.set("START", "waiting", "The board runs. With a token of the gateway this page would see its statements come.");
+      tasks.set(
+        "START",
+        "waiting",
+        "The board runs. With a token of the gateway this page would see its statements come.",
+      );
     }
   } catch (error) {
     tasks.fail();
@@ -304,7 +278,9 @@ function finish({ kid, transaction, statement }) {
   byId("enrol-result").textContent = short(kid);
   show("permit-box", false);
   openStep("none");
-  byId("done-title").textContent = statement ? "It measures, and the gateway has verified it" : "Your board is registered and runs";
+  byId("done-title").textContent = statement
+    ? "It measures, and the gateway has verified it"
+    : "Your board is registered and runs";
   byId("done-what").textContent = statement
     ? `Statement ${statement.seq} of this board is signed, verified and stored.`
     : "Without a token this page cannot see its statements come; the gateway's operator can.";
@@ -357,23 +333,33 @@ function unable(what, remedy) {
 
 async function fetched(name) {
   const response = await fetch(name, { cache: "no-cache" });
-  if (!response.ok) throw new Trouble(`This site lacks ${name}.`, "Its operator makes it anew with `trigpoint board site`.");
+  if (!response.ok)
+    throw new Trouble(`This site lacks ${name}.`, "Its operator makes it anew with `trigpoint board site`.");
   return response.json();
 }
 
 function begin() {
   byId("connect-button").onclick = () => attempt(connect);
-  byId("install").onclick = () => attempt(() => install(["nothing", "old"].includes(page.found.kind)), () => attempt(seeWhatIsThere));
-  byId("reinstall").onclick = () => attempt(() => install(true), () => attempt(seeWhatIsThere));
+  byId("install").onclick = () =>
+    attempt(
+      () => install(["nothing", "old"].includes(page.found.kind)),
+      () => attempt(seeWhatIsThere),
+    );
+  byId("reinstall").onclick = () =>
+    attempt(
+      () => install(true),
+      () => attempt(seeWhatIsThere),
+    );
   byId("go-on").onclick = () => attempt(provision);
   byId("network").onchange = chooseNetwork;
   byId("keep").onclick = () => attempt(keepWifi);
   for (const button of document.querySelectorAll(".another")) button.onclick = () => attempt(another);
-  byId("anew").onclick = () => attempt(async () => {
-    await another();
-    await connect();
-  });
-  for (const radio of document.querySelectorAll("input[name=owner]")) radio.onchange = chooseOwner;
+  byId("anew").onclick = () =>
+    attempt(async () => {
+      await another();
+      await connect();
+    });
+  for (const radio of document.querySelectorAll("input[name=owner]")) radio.onchange = choices.chooseOwner;
   const submits = { "wifi-form": join, "gateway-form": fetchJoinFile, "enrol-form": enrol };
   for (const [id, work] of Object.entries(submits)) {
     byId(id).onsubmit = (event) => {
@@ -382,7 +368,8 @@ function begin() {
     };
   }
   const read = async (file) => {
-    if (file.size > joinfile.MOST_BYTES) throw new Trouble("This is no join file: it is too large.", "Choose the file that the operator gave you.");
+    if (file.size > joinfile.MOST_BYTES)
+      throw new Trouble("This is no join file: it is too large.", "Choose the file that the operator gave you.");
     await takeJoinFile(await file.text());
   };
   byId("join-file").onchange = (event) => {
@@ -403,9 +390,15 @@ function begin() {
     if (file) attempt(() => read(file));
   };
   if (!window.isSecureContext) {
-    unable("This page came over plain HTTP, where browsers allow no serial ports.", "Open it by https://, or on the gateway itself by http://localhost.");
+    unable(
+      "This page came over plain HTTP, where browsers allow no serial ports.",
+      "Open it by https://, or on the gateway itself by http://localhost.",
+    );
   } else if (!("serial" in navigator)) {
-    unable("This browser cannot talk to serial ports.", "Take Chrome, Edge or another Chromium on a computer; on the command line, `trigpoint board flash` does the same.");
+    unable(
+      "This browser cannot talk to serial ports.",
+      "Take Chrome, Edge or another Chromium on a computer; on the command line, `trigpoint board flash` does the same.",
+    );
   }
   attempt(async () => {
     [page.site, page.application] = await Promise.all([fetched("site.json"), fetched("application.json")]);

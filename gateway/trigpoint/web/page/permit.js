@@ -47,11 +47,18 @@ export async function checked(answer, terms) {
   const { kid, x, y, r, s } = answer;
   let key;
   try {
-    key = await crypto.subtle.importKey("raw", fromHex(`04${x}${y}`), { name: "ECDSA", namedCurve: "P-256" }, false, ["verify"]);
+    key = await crypto.subtle.importKey("raw", fromHex(`04${x}${y}`), { name: "ECDSA", namedCurve: "P-256" }, false, [
+      "verify",
+    ]);
   } catch {
     throw refused; // no point of the curve
   }
-  const signed = await crypto.subtle.verify({ name: "ECDSA", hash: "SHA-256" }, key, fromHex(r + s), message(terms, x, y));
+  const signed = await crypto.subtle.verify(
+    { name: "ECDSA", hash: "SHA-256" },
+    key,
+    fromHex(r + s),
+    message(terms, x, y),
+  );
   if (!signed || kid !== (await kidOf(x, y))) throw refused;
   return {
     chain_id: terms.chainId,

@@ -8,7 +8,10 @@ const BACK_MS = 8_000;
 const LOOK_MS = 250;
 const USUAL_MS = 6_000;
 
-const sleep = (ms) => new Promise((resolve) => { setTimeout(resolve, ms); });
+const sleep = (ms) =>
+  new Promise((resolve) => {
+    setTimeout(resolve, ms);
+  });
 
 export class Port {
   #port;
@@ -33,7 +36,10 @@ export class Port {
           "If it is not in the list, try another cable: many only charge. Boards with a CH340 or CP210x may need its driver.",
         );
       }
-      throw new Trouble("This browser may not use serial ports here.", "Allow it in the settings of this site, and try again.");
+      throw new Trouble(
+        "This browser may not use serial ports here.",
+        "Allow it in the settings of this site, and try again.",
+      );
     }
     const port = new Port(chosen);
     await port.open();
@@ -115,7 +121,10 @@ export class Port {
         const granted = await navigator.serial.getPorts();
         if (granted.length === 1) [this.#port] = granted; // it came back as another one
         if (Date.now() > deadline) {
-          throw new Trouble("The board has not come back after its reset.", "Unplug it, plug it in again, and choose it once more: what is done stays done.");
+          throw new Trouble(
+            "The board has not come back after its reset.",
+            "Unplug it, plug it in again, and choose it once more: what is done stays done.",
+          );
         }
       }
     }

@@ -14,7 +14,10 @@ const SILENCE_MS = 20_000;
 const ENTER_MS = 1_500;
 const QUIET_MS = 250;
 
-const sleep = (ms) => new Promise((resolve) => { setTimeout(resolve, ms); });
+const sleep = (ms) =>
+  new Promise((resolve) => {
+    setTimeout(resolve, ms);
+  });
 const utf8 = new TextDecoder();
 
 /** The board raised an exception; `last` is its last line, such as `ConfigError: broker.port: missing`. */
@@ -157,7 +160,8 @@ export class Prompt {
         return before;
       }
       if (this.#ended) throw gone();
-      if (this.#text.length > KEPT) throw new Trouble("The board prints without end.", "Press its RESET button and try again.");
+      if (this.#text.length > KEPT)
+        throw new Trouble("The board prints without end.", "Press its RESET button and try again.");
       searched = Math.max(0, this.#text.length - mark.length);
       const left = deadline - Date.now();
       if (left <= 0) throw silent();
@@ -211,5 +215,8 @@ function silent() {
 }
 
 function gone() {
-  return new Trouble("The connection to the board was cut.", "Plug it in again and go on: nothing is lost, what was done is found.");
+  return new Trouble(
+    "The connection to the board was cut.",
+    "Plug it in again and go on: nothing is lost, what was done is found.",
+  );
 }

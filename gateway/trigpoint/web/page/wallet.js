@@ -15,7 +15,10 @@ const hex = (number) => `0x${BigInt(number).toString(16)}`;
 const REFUSALS = {
   AlreadyRegistered: ["This board is registered already.", "Go on: if it is yours, its statements are accepted."],
   PermitExpired: ["The permit's time is over.", "Enrol again: the board signs a new one."],
-  PermitSignatureInvalid: ["The registry does not accept the board's signature.", "Check that chain and registry of the join file are right, and enrol again."],
+  PermitSignatureInvalid: [
+    "The registry does not accept the board's signature.",
+    "Check that chain and registry of the join file are right, and enrol again.",
+  ],
   PermitWithoutOwner: ["The permit names no owner.", "Choose an account, and enrol again."],
 };
 
@@ -74,18 +77,29 @@ export class Wallet {
     for (;;) {
       const receipt = await this.#ask("eth_getTransactionReceipt", [transaction]);
       if (receipt?.status === "0x1") return transaction;
-      if (receipt) throw new Trouble(`The registry refused transaction ${transaction}.`, "Somebody else may have been faster: enrol again.");
+      if (receipt)
+        throw new Trouble(
+          `The registry refused transaction ${transaction}.`,
+          "Somebody else may have been faster: enrol again.",
+        );
       if (Date.now() > deadline) {
-        throw new Trouble("The transaction is not in a block yet.", "Look at it in your wallet; enrol again when it is through.");
+        throw new Trouble(
+          "The transaction is not in a block yet.",
+          "Look at it in your wallet; enrol again when it is through.",
+        );
       }
-      await new Promise((resolve) => { setTimeout(resolve, POLL_MS); });
+      await new Promise((resolve) => {
+        setTimeout(resolve, POLL_MS);
+      });
     }
   }
 
   async #onChain() {
     const wanted = hex(this.#terms.chain_id);
     if (BigInt(await this.#ask("eth_chainId")) === BigInt(wanted)) return;
-    await this.#provider.request({ method: "wallet_switchEthereumChain", params: [{ chainId: wanted }] }).catch(() => {});
+    await this.#provider
+      .request({ method: "wallet_switchEthereumChain", params: [{ chainId: wanted }] })
+      .catch(() => {});
     if (BigInt(await this.#ask("eth_chainId")) === BigInt(wanted)) return;
     throw new Trouble(
       `Your wallet is on another chain; this gateway is on chain ${this.#terms.chain_id}.`,
@@ -104,10 +118,21 @@ export class Wallet {
   #explain(error) {
     const data = revertData(error);
     const name = data && this.#calls.errors[data.slice(0, 10)];
-    if (name) return new Trouble(...(REFUSALS[name] ?? [`The registry refuses: ${name}.`, "Check the join file, and enrol again."]));
-    if (error?.code === REFUSED) return new Trouble("You said no in the wallet.", "Try again when you want to, or let someone else register the board.");
-    if (error?.code === UNKNOWN_CHAIN) return new Trouble("The wallet does not know this chain.", "Add it to the wallet, and try again.");
-    return new Trouble(`The wallet says: ${String(error?.message ?? error).slice(0, 200)}`, "Look into your wallet, and try again.");
+    if (name)
+      return new Trouble(
+        ...(REFUSALS[name] ?? [`The registry refuses: ${name}.`, "Check the join file, and enrol again."]),
+      );
+    if (error?.code === REFUSED)
+      return new Trouble(
+        "You said no in the wallet.",
+        "Try again when you want to, or let someone else register the board.",
+      );
+    if (error?.code === UNKNOWN_CHAIN)
+      return new Trouble("The wallet does not know this chain.", "Add it to the wallet, and try again.");
+    return new Trouble(
+      `The wallet says: ${String(error?.message ?? error).slice(0, 200)}`,
+      "Look into your wallet, and try again.",
+    );
   }
 }
 
