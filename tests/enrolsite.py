@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from click.testing import Result
+from trigpoint.chain.abi import DEVICE_REGISTRY
 from trigpoint.chain.deploy import deploy
 from trigpoint.chain.node import address_bytes
 from trigpoint.cli import app, one_line
@@ -147,8 +148,10 @@ class Site:
 
     @property
     def paid(self) -> int:
-        """How many transactions the gateway's account has sent."""
-        return int(self.chain.web3.eth.get_transaction_count(self.chain.account().address))
+        """How many boards have been registered."""
+        topic = DEVICE_REGISTRY.topic("DeviceRegistered")
+        found = {"address": self.config.chain.device_registry, "topics": ["0x" + topic.hex()], "fromBlock": 0}
+        return len(self.chain.web3.eth.get_logs(found))
 
     @property
     def registry(self) -> bytes:

@@ -96,7 +96,13 @@ if w.ssid is not None:
         s = socket.socket()
         s.settimeout(10)
         s.connect(a)
+        s.settimeout(1)
+        try:
+            n = s.recv(1)
+        except OSError:
+            n = None
         s.close()
+        if n is not None: raise OSError("it hangs up at once")
     except OSError as e:
         d["broker_error"] = "{}: {}".format(type(e).__name__, e)
 print(json.dumps(d))
