@@ -20,7 +20,7 @@ from trigpoint.chain import permitfile
 from trigpoint.chain.deploy import deploy
 from trigpoint.cli import app
 from trigpoint.clock import WorldClock
-from trigpoint.commands.gateway import load_config
+from trigpoint.commands.gateway import account_address, load_config
 from trigpoint.errors import OperatorError
 from trigpoint.init import Answers, create, create_keys, record_contracts
 from trigpoint.wire.keys import PublicKey
@@ -130,6 +130,8 @@ def test_a_blank_board_to_its_first_statement(
     )
     (gw / "gateway.toml").write_text(before + section + after)
     assert load_config(gw).api.board_page == folder
+    # A gateway without coin is in trouble over its anchors, and asks the registry less and less often.
+    chain.rpc("anvil_setBalance", account_address(load_config(gw)), hex(10**18))
     trigpoint("gateway", "join-file", gw, tmp_path / "join.json", "--sensor", "bme280", "--sample-every", 600)
     token = TokenFile(load_config(gw).tokens).add("maker", frozenset({Scope.JOIN, Scope.READINGS}), 0)
 
