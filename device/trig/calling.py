@@ -13,7 +13,7 @@ from micropython import const
 
 from trig.modules import load
 
-_FRAME_MS = const(30)
+_FRAME_MS = const(100)
 
 
 def begun():

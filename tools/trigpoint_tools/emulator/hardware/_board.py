@@ -64,6 +64,9 @@ def run(code):
     names = {"__name__": "__main__"}
     try:
         _file("/boot.py", names)
+        if _host.held:
+            _host.held = False
+            raise KeyboardInterrupt
         if code is None:
             _file("/main.py", names)
         else:

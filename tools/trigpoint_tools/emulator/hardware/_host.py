@@ -48,6 +48,7 @@ _EDGE = const(3)
 _CLOCK = const(4)
 
 clock_fault = None  # called with the payload when the clock jumps or changes its rate
+held = False  # a Ctrl-C came before boot.py: a chip hears it when that runs
 edges = []  # numbers of the pins whose handlers are to run where the board's code next waits
 
 FD = int(sys.argv[1])
@@ -58,6 +59,7 @@ _rx = bytearray(3)
 
 def call(kind, head=b"", data=b""):
     # One request. Raises OSError if the hardware fails.
+    global held
     size = len(head) + len(data)
     _tx[0] = kind
     _tx[1] = size & 255
@@ -66,14 +68,16 @@ def call(kind, head=b"", data=b""):
     _link.write(head)
     _link.write(data)
     _receive()
-    interrupted = False
+    interrupted, held = held, False
     while _rx[2] >= _INTERRUPT:
         if not _taken():
             interrupted = True
         _receive()
     reply = _link.read(_rx[0] | _rx[1] << 8)
     if interrupted:
-        raise KeyboardInterrupt
+        if kind != BOOT:
+            raise KeyboardInterrupt
+        held = True
     if _rx[2] == _ERROR:
         code = unpack("<i", reply)[0]
         text = str(reply[4:], "utf-8")
