@@ -28,6 +28,7 @@ class Answers:
 
     broker_host: str = "localhost"
     broker_port: int = 8883
+    broker_gateway_address: str = ""
     broker_tls: bool = True
     broker_ca: str = ""
     broker_username: str = ""
@@ -133,6 +134,7 @@ def configuration(answers: Answers) -> str:
         "broker": {
             "host": answers.broker_host,
             "port": answers.broker_port,
+            "gateway_address": answers.broker_gateway_address,
             "tls": answers.broker_tls,
             "ca": answers.broker_ca,
             "username": answers.broker_username,

@@ -141,12 +141,13 @@ def _start(config: Config, watch: _Watch, stack: ExitStack) -> tuple[Publisher, 
         workers=config.ingest.workers or None,
     )
     ingest = Ingest(writer, link_key, clock, watch.failed, pace=pace, limits=limits)
-    session = Session(config.broker, clock, ingest.receive, watch.failed)
+    broker = config.broker.for_gateway()
+    session = Session(broker, clock, ingest.receive, watch.failed)
     stack.callback(session.stop)  # after ingest.stop, so that the acks of the last batch still go out
     ingest.start(session)
     stack.callback(ingest.stop)
     session.start()
-    _ready("broker", f"{config.broker.host}:{config.broker.port}")
+    _ready("broker", f"{broker.host}:{broker.port}")
 
     chain.start()
     stack.callback(chain.stop)

@@ -61,7 +61,9 @@ class TestInit:
         assert (made.host, made.port, made.username) == ("broker.example", 8884, "gateway")
         assert made.ca == place / "broker" / "ca.pem" and made.ca.exists()
         assert made.password_file is not None and made.password_file.exists()
-        assert "listener 8884" in (place / "broker" / "mosquitto.conf").read_text()
+        assert made.for_gateway().port == 8885 and made.for_gateway().host == "broker.example"
+        listeners = (place / "broker" / "mosquitto.conf").read_text()
+        assert "listener 8884\n" in listeners and "listener 8885\n" in listeners
         assert "broker.example, 10.0.0.7" in (place / "broker" / "README.md").read_text()
 
     def test_two_gateways_have_names_of_their_own(self, gateway: Gateway, trigpoint: Trigpoint, tmp_path: Path) -> None:
@@ -164,6 +166,7 @@ class TestBroker:
         check_one_line(trigpoint("gateway", "broker", "add-board", place, BOARD), "broker renew")
         done = trigpoint("gateway", "broker", "renew", place, "--name", "pi.example")
         assert "pi.example" in done.out and 'password_file = "broker/passwords/gateway"' in done.out
+        assert 'gateway_address = "localhost:8884"' in done.out
         certificate = (place / "broker" / "server.pem").read_bytes()
         answer = json.loads(trigpoint("gateway", "broker", "renew", place, "--json").out)
         assert answer["new_authority"] is False and "pi.example" in answer["names"]

@@ -7,12 +7,12 @@ import stat
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from brokers import HOST, MOSQUITTO, RunningBroker, free_port
+from brokers import HOST, MOSQUITTO, RunningBroker, free_port, make_mosquitto
 from hypothesis import given
 from hypothesis import strategies as st
 from statements import TestBoard, enrol
 from trigpoint import keyfiles
-from trigpoint.broker import folder
+from trigpoint.broker import folder, passwords
 from trigpoint.config import Broker
 from trigpoint.doctor import broker, chain, clock, database, disk, keys, service
 from trigpoint.doctor.broker import Answers
@@ -230,8 +230,8 @@ def set_up(tmp_path):
     """A Mosquitto with the set-up that `gateway init` makes, and the gateway's settings for it."""
     if MOSQUITTO is None:
         pytest.skip("Mosquitto is not installed (apt-get install mosquitto)")
-    place, port = tmp_path / "broker", free_port()
-    folder.make(place, ["localhost", HOST], port, NOW)
+    place, port, gateway = tmp_path / "broker", free_port(), f"localhost:{free_port()}"
+    folder.make(place, ["localhost", HOST], port, NOW, gateway=gateway)
     password = folder.add_user(place, "gateway")
     owner = folder.add_user(place, "owner")
     text = (place / "mosquitto.conf").read_text().replace("/etc/mosquitto/trigpoint/", f"{place}/")
@@ -240,7 +240,14 @@ def set_up(tmp_path):
     command = [MOSQUITTO, "-c", str(tmp_path / "mosquitto.conf")]
     running = RunningBroker("mosquitto", port, command, tmp_path / "mosquitto.log")
     running.start()
-    settings = Broker(host="localhost", port=port, ca=place / "ca.pem", username="gateway", password_file=password)
+    settings = Broker(
+        host="localhost",
+        port=port,
+        gateway_address=gateway,
+        ca=place / "ca.pem",
+        username="gateway",
+        password_file=password,
+    )
     yield settings, owner
     running.stop()
 
@@ -253,6 +260,8 @@ def test_a_broker_that_is_set_up_well(set_up):
         "login": "ok",
         "right to read": "ok",
         "right to write": "ok",
+        "for boards": "ok",
+        "client ids": "ok",
     }
 
 
@@ -262,12 +271,37 @@ def test_a_broker_that_does_not_let_the_gateway_do_its_work(set_up, tmp_path):
         "login": {"password_file": owner},
         "right to write": {"username": "owner", "password_file": owner},
         "TLS": {"ca": None},
-        "connection": {"port": free_port()},
+        "connection": {"gateway_address": f"localhost:{free_port()}"},
+        "for boards": {"port": free_port()},
     }
     for what, change in changed.items():
         found = list(broker.examine(settings.model_copy(update=change)))
         assert levels(found)[what] == "fail", (what, found)
         assert owner.read_text().strip() not in str(found)
+
+
+def test_a_broker_at_which_a_board_can_throw_others_off(tmp_path):
+    """Mosquitto as `gateway init` set it up before there were two listeners."""
+    password = tmp_path / "password"
+    keyfiles.write_private(password, b"a password")
+    users = tmp_path / "passwd"
+    users.write_text(passwords.render({"gateway": passwords.seal("a password")}))
+    users.chmod(0o644)
+    running = make_mosquitto(tmp_path, f"password_file {users}\n")
+    settings = Broker(host=HOST, port=running.port, tls=False, username="gateway", password_file=password)
+    written = (tmp_path / "mosquitto.conf").read_text()
+    for more, level in (("", "warn"), ("use_username_as_clientid true\n", "ok")):
+        (tmp_path / "mosquitto.conf").write_text(written.replace("allow_anonymous", f"{more}allow_anonymous"))
+        running.start()
+        try:
+            (found,) = (one for one in broker.examine(settings) if one.what == "client ids")
+        finally:
+            running.stop()
+        assert (found.level.value, "broker renew" in found.remedy) == (level, level == "warn")
+
+
+def test_a_broker_that_asks_nobody_for_a_password():
+    assert broker.judge_client_ids(None).level is Level.WARN
 
 
 def test_what_is_no_broker(monkeypatch):

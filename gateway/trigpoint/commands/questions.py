@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.padding import Padding
 from rich.table import Table
 
-from trigpoint.broker.folder import AUTHORITY, FOLDER
+from trigpoint.broker.folder import AUTHORITY, FOLDER, gateway_address
 from trigpoint.chain.presets import BY_CHAIN_ID, BY_NAME, LOCAL, PRESETS, Preset
 from trigpoint.errors import OperatorError
 from trigpoint.init import Answers
@@ -97,6 +97,7 @@ def answers(given: Given, chosen: Chosen, world: tuple[int, float, float] | None
     found = Answers(
         broker_host=chosen.host,
         broker_port=chosen.port,
+        broker_gateway_address=gateway_address(chosen.host, chosen.port) if chosen.mosquitto else "",
         broker_tls=given.tls,
         broker_ca=authority,
         broker_username="gateway" if chosen.mosquitto else "",

@@ -55,7 +55,7 @@ class Publisher:
     """
 
     def __init__(self, config: Config) -> None:
-        settings, broker = config.homeassistant, config.broker
+        settings, broker = config.homeassistant, config.broker.for_gateway()
         client_id = f"{broker.client_id[:48]}-homeassistant"
         # Not the client id itself: who knows it can end the gateway's session at the broker.
         name = hashlib.sha256(broker.client_id.encode()).hexdigest()[:16]
@@ -87,7 +87,7 @@ class Publisher:
 
     def start(self) -> None:
         """Connect, again and again until the broker is there, and begin."""
-        broker = self._config.broker
+        broker = self._config.broker.for_gateway()
         self._client.connect_async(broker.host, broker.port, _KEEPALIVE_S)
         self._client.loop_start()
         self._thread.start()
