@@ -15,10 +15,11 @@ from trigpoint.configfile import render
 from trigpoint.errors import OperatorError
 
 CONFIG_NAME = "gateway.toml"
+CHAIN_KEY = "keys/chain.key"
 KEY_MAKERS: dict[str, Callable[[Path], None]] = {
     "keys/log.pem": keyfiles.create_log_key,
     "keys/link.pem": keyfiles.create_link_key,
-    "keys/chain.key": keyfiles.create_chain_key,
+    CHAIN_KEY: keyfiles.create_chain_key,
 }
 
 
@@ -43,6 +44,7 @@ class Answers:
     poll_s: int = 2
     max_fee_gwei: int = 500
     max_spend_per_day: str = "0.1"
+    owners: tuple[str, ...] = ()
     anchor_every_s: int = 3600
     metrics_listen: str = ""
     world: tuple[int, float, float] | None = None
@@ -151,10 +153,11 @@ def configuration(answers: Answers) -> str:
             "poll_s": answers.poll_s,
             "max_fee_gwei": answers.max_fee_gwei,
             "max_spend_per_day": answers.max_spend_per_day,
-            "key_file": "keys/chain.key",
+            "key_file": CHAIN_KEY,
         },
         "log": {"key_file": "keys/log.pem"},
         "link": {"key_file": "keys/link.pem"},
+        "ingest": {"owners": answers.owners},
         "anchor": {"every_s": answers.anchor_every_s},
         "metrics": {"listen": answers.metrics_listen},
     }

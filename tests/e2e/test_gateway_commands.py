@@ -22,7 +22,7 @@ from trigpoint.store.writer import Writer
 
 __all__ = ["trigpoint"]
 
-BOARD = "ab" * 32
+BOARD, OWNER = "ab" * 32, "0x" + "cD" * 20
 Gateway = Callable[..., Path]
 
 
@@ -66,6 +66,15 @@ class TestInit:
         assert "listener 8884\n" in listeners and "listener 8885\n" in listeners
         assert "broker.example, 10.0.0.7" in (place / "broker" / "README.md").read_text()
 
+    @pytest.mark.parametrize(
+        "options", [(), ("--owner", "own"), ("--owner", OWNER, "--owner", "own"), ("--owner", "all")]
+    )
+    def test_whose_boards_it_serves(self, trigpoint: Trigpoint, tmp_path: Path, options: tuple[str, ...]) -> None:
+        done = trigpoint("gateway", "init", tmp_path / "gw", "--json", *options)
+        own = json.loads(done.out)["account"]
+        expected = {0: (own,), 2: () if "all" in options else (own,), 4: (OWNER, own)}[len(options)]
+        assert config.load(tmp_path / "gw" / "gateway.toml").ingest.owners == expected
+
     def test_two_gateways_have_names_of_their_own(self, gateway: Gateway, trigpoint: Trigpoint, tmp_path: Path) -> None:
         first = config.load(gateway() / "gateway.toml").broker.client_id
         trigpoint("gateway", "init", tmp_path / "other", "--yes")
@@ -79,6 +88,8 @@ class TestInit:
             (("--chain-id", "99999999"), "name one with --rpc"),
             (("--mosquitto", "--no-tls"), "leave out --ca and --no-tls"),
             (("--rpc", "node:8545"), "chain.rpc_url is wrong"),
+            (("--owner", "all", "--owner", OWNER), "'all' is no owner"),
+            (("--owner", "me"), "'me' is no owner: give own, all, or addresses"),
             (("--anchor-every", "0"), "anchor.every_s is wrong"),
             (("--chain-id", "0", "--rpc", "http://node"), "chain.chain_id is wrong"),
         ],
@@ -89,9 +100,16 @@ class TestInit:
 
     def test_at_a_terminal_it_asks_and_explains(self, tmp_path: Path) -> None:
         place = tmp_path / "gw"
-        answers = ["pi.local", "pi.local:8883", "y", "mars", "base-sepolia", "", "0", "86400"]
+        answers = ["pi.local", "pi.local:8883", "y", "mars", "base-sepolia", "", "mine", "", "0", "86400"]
         shown = at_a_terminal(["gateway", "init", str(place), "--confirmations", "3"], answers)
-        for words in ("Where is the MQTT broker?", "HOST:PORT", "'mars' is not in the list", "at least 1", "Next:"):
+        for words in (
+            "Where is the MQTT broker?",
+            "HOST:PORT",
+            "'mars' is not in the list",
+            "'mine' is no owner",
+            "at least 1",
+            "Next:",
+        ):
             assert words in shown
         made = config.load(place / "gateway.toml")
         assert (made.broker.host, made.chain.chain_id, made.chain.confirmations) == ("pi.local", 84532, 3)
@@ -183,7 +201,7 @@ class TestDoctor:
         assert "DIR" not in done.out
         answer = json.loads(trigpoint("gateway", "doctor", place, "--json").out)
         assert answer["well"] is False
-        assert {"keys", "clock", "database", "disk", "broker", "chain", "service"} == {
+        assert {"keys", "clock", "database", "disk", "broker", "chain", "boards", "service"} == {
             finding["subject"] for finding in answer["findings"]
         }
         assert all(finding["remedy"] for finding in answer["findings"] if finding["level"] in ("warn", "fail"))

@@ -14,7 +14,7 @@ from statements import TestBoard, enrol
 from trigpoint import keyfiles
 from trigpoint.broker import folder, passwords
 from trigpoint.config import Broker
-from trigpoint.doctor import broker, chain, clock, database, disk, keys, service
+from trigpoint.doctor import boards, broker, chain, clock, database, disk, keys, service
 from trigpoint.doctor.broker import Answers
 from trigpoint.doctor.finding import Level
 from trigpoint.lock import only_one
@@ -118,6 +118,32 @@ class TestFunds:
     @pytest.mark.parametrize(("behind", "level"), [(-1, "warn"), (0, "ok"), (110, "ok"), (120, "warn")])
     def test_the_registrys_mirror(self, behind, level):
         assert chain.judge_lag(behind, 12).level == level
+
+
+class TestBoards:
+    @pytest.mark.parametrize(
+        ("owners", "local", "level", "said"),
+        [
+            ((), False, "warn", "stranger"),
+            ((), True, "ok", "everybody"),
+            ((b"\x01" * 20,), False, "ok", "1 address: 1 of 2 active boards"),
+            ((b"\xee" * 20, b"\xef" * 20), False, "warn", "2 addresses: 0 of 2 active boards"),
+        ],
+    )
+    def test_whose_are_served(self, tmp_path, owners, local, level, said):
+        with Writer(tmp_path / "db") as writer:
+            writer.submit(lambda connection: enrol(connection, *map(TestBoard, range(1, 4))))
+            change = "UPDATE boards SET owner = ?, active_until = ? WHERE number = ?"
+            for values in ((b"\x01" * 20, None, 1), (b"\x02" * 20, None, 2), (b"\x01" * 20, 7, 3)):
+                writer.submit(lambda connection, values=values: connection.execute(change, values))
+        connection = sqlite3.connect(tmp_path / "db")
+        found = boards.judge(owners, boards.look(connection, owners), local=local)
+        connection.close()
+        assert (found.level.value, said in found.text) == (level, True), found
+
+    def test_before_the_first_run(self):
+        assert boards.judge((), None, local=False).level is Level.WARN
+        assert boards.judge((bytes(20),), None, local=False).level is Level.OK
 
 
 WELL = {"LoadState": "loaded", "ActiveState": "active", "UnitFileState": "enabled", "NRestarts": "0"}
