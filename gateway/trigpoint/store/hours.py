@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import cycle
 
 from trigpoint.wire.statement import DOUBTFUL_AFTER_S, Columns, Kind, Statement
 
@@ -52,17 +53,15 @@ def cells(board: int, statement: Statement, arrival_ms: int) -> list[tuple[Key, 
     return found
 
 
-def _groups(base: int, columns: Columns) -> list[tuple[int, Kind, list[int], list[int]]]:
+def _groups(base: int, columns: Columns) -> list[tuple[int, Kind, Sequence[int], Sequence[int]]]:
     """Return hour, kind, offsets and mantissas of the readings of each hour and kind, in their order."""
     kinds, mantissas, offsets = columns
-    hour, number = (base + min(offsets)) // 3600, len(kinds)
-    if hour == (base + max(offsets)) // 3600:
+    hour, turn = (base + min(offsets)) // 3600, len(kinds)
+    if hour == (base + max(offsets)) // 3600 and len(set(kinds)) == turn:
         # A board measures the same things in turn: then each is a slice, and no reading is looked at by itself.
-        turn = len(set(kinds))
-        if kinds == (kinds[:turn] * (number // turn + 1))[:number]:
-            return [(hour, kinds[place], offsets[place::turn], mantissas[place::turn]) for place in range(turn)]
+        return [(hour, kinds[place], offsets[place::turn], mantissas[place::turn]) for place in range(turn)]
     grouped: dict[tuple[int, Kind], tuple[list[int], list[int]]] = {}
-    for kind, mantissa, offset in zip(kinds, mantissas, offsets, strict=True):
+    for kind, mantissa, offset in zip(cycle(kinds), mantissas, offsets, strict=False):
         times, values = grouped.setdefault(((base + offset) // 3600, kind), ([], []))
         times.append(offset)
         values.append(mantissa)
