@@ -146,8 +146,10 @@ def _start(config: Config, watch: _Watch, stack: ExitStack) -> tuple[Publisher, 
     stack.callback(session.stop)  # after ingest.stop, so that the acks of the last batch still go out
     ingest.start(session)
     stack.callback(ingest.stop)
-    session.start()
-    _ready("broker", f"{broker.host}:{broker.port}")
+    if session.start():
+        _ready("broker", f"{broker.host}:{broker.port}")
+    else:
+        _say(f"waiting: broker: {broker.host}:{broker.port} is away")
 
     chain.start()
     stack.callback(chain.stop)
