@@ -147,7 +147,7 @@ def test_another_transaction_of_the_same_block_or_a_reverted_one(anchored: Ancho
 
 
 def test_a_board_that_was_not_active_then(anchored: Anchored) -> None:
-    stranger = replace(anchored.receipt.statement, kid=SoftwareBoard(201).kid)
+    stranger = anchored.receipt.statement._replace(kid=SoftwareBoard(201).kid)
     assert replace(anchored, receipt=replace(anchored.receipt, statement=stranger)).check() == all_but(
         "failed", "registry"
     )
