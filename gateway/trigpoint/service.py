@@ -117,8 +117,17 @@ def _start(config: Config, watch: _Watch, stack: ExitStack) -> tuple[Publisher, 
     stack.callback(reader.close)
     _ready("store", f"{statements.size(reader)} statements in {config.database}")
 
+    def publish(size: int) -> None:
+        publisher.reach(size)  # which is there before the first anchor
+
     chain = ChainLoop(
-        config, log_key, writer, clock, failed=watch.failed, moved=watch.parts.watch("chain", chain_loop.STALLS_S)
+        config,
+        log_key,
+        writer,
+        clock,
+        failed=watch.failed,
+        moved=watch.parts.watch("chain", chain_loop.STALLS_S),
+        publish=publish,
     )
     away = "" if chain.check() else " when last seen: it could not be checked yet"
     _ready("chain", f"chain {config.chain.chain_id}, {queries.active_boards(reader)} active boards{away}")
@@ -153,6 +162,7 @@ def _start(config: Config, watch: _Watch, stack: ExitStack) -> tuple[Publisher, 
 
     chain.start()
     stack.callback(chain.stop)
+    stack.callback(publisher.give_up)
 
     if config.api.listen:
         handed_over = listening_sockets(os.environ, os.getpid()).get(api.SOCKET_NAME)

@@ -209,6 +209,23 @@ def test_a_broker_that_starts_after_the_gateway(gateway_directory, embedded_brok
         assert gateway.end(signal.SIGTERM) == 0
 
 
+def test_whoever_sees_an_anchor_finds_its_checkpoint(gateway_directory, embedded_broker, contracts):
+    settings, path = gateway_directory
+    board = TestBoard(1)
+    register(contracts, board)
+    gateway = Gateway(settings, path.parent)
+    client = BoardClient(embedded_broker.port, keyfiles.load_link_key(settings.link.key_file), [board])
+    try:
+        board.next()
+        client.deliver([board])
+        anchored = wait_anchor(settings, 1).size
+        said = (settings.public / "checkpoint").read_text().splitlines()
+        assert int(said[1]) >= anchored, "published long before publish_s has passed"
+        client.close()
+    finally:
+        assert gateway.end(signal.SIGTERM) == 0
+
+
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [

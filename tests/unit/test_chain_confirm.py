@@ -79,6 +79,7 @@ def anchored(contracts: Contracts, tmp_path: Path) -> Iterator[Anchored]:
             limits=Limits(confirmations=0),
             every_s=0,
             clock=SystemClock(),
+            publish=lambda size: None,
         )
         for _ in range(3):
             anchorer.step()

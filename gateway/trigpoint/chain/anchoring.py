@@ -94,6 +94,7 @@ class Anchorer:
         limits: what the operator allows.
         every_s: seconds between two anchors, at least.
         clock: the gateway's clock.
+        publish: called before an anchor with its size; returns once so many leaves are published.
         sleep: waits so many seconds, in `settle` alone.
     """
 
@@ -110,6 +111,7 @@ class Anchorer:
         limits: Limits,
         every_s: int,
         clock: Clock,
+        publish: Callable[[int], None],
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._node = Node(web3)
@@ -121,6 +123,7 @@ class Anchorer:
         self._log_key = log_key
         self._every_s = every_s
         self._clock = clock
+        self._publish = publish
         self._sleep = sleep
         self._not_found: ChainHead | None = None
         self._forks_seen = 0
@@ -281,6 +284,8 @@ class Anchorer:
         proof = self._writer.submit(
             lambda connection: tree.consistency_proof(log.StoredTiles(connection), head.size, size)
         )
+        # Or whoever sees the anchor would look in vain for a log that begins with it.
+        self._publish(size)
         data = TRANSPARENCY_LOG.call("anchor", self._log_id, size, root, proof)
         self._submitter.submit(Request(TRANSPARENCY_LOG, self._contract, data), size=size, root=root)
 

@@ -54,6 +54,7 @@ class ChainLoop:
         clock: the gateway's clock.
         failed: told of an error that no part of the gateway can mend.
         moved: told that the thread is not stuck.
+        publish: returns once so many leaves of the log are published.
 
     Attributes:
         account: the gateway's, 0x and 40 hexadecimal digits.
@@ -71,6 +72,7 @@ class ChainLoop:
         *,
         failed: Callable[[Exception], None],
         moved: Callable[[], None],
+        publish: Callable[[int], None],
     ) -> None:
         settings = config.chain
         signer = load_signer(settings)
@@ -116,6 +118,7 @@ class ChainLoop:
             ),
             every_s=config.anchor.every_s,
             clock=clock,
+            publish=publish,
         )
 
     def check(self) -> bool:
