@@ -165,6 +165,47 @@ def test_a_worker_that_is_killed_is_replaced_and_nothing_is_lost(writer, boards)
     assert writer.submit(statements.size) == 30 * turns
 
 
+class SlowAfterTheFirst(pool.InProcess):
+    """Checks one chunk at once, and the next when it is told to."""
+
+    def __init__(self):
+        self.held = []
+        self.first = True
+
+    def room(self):
+        return not self.held
+
+    def submit(self, chunk):
+        if self.first:
+            super().submit(chunk)
+            self.first = False
+        else:
+            self.held.append(chunk)
+
+
+def test_who_waits_for_a_slow_worker_sleeps_meanwhile(writer, boards, monkeypatch):
+    failures, looks = [], []
+    pace = Pace(gather_s=0.001, linger_s=60.0, quiet_s=0.05)
+    ingest = Ingest(writer, LINK_KEY, SystemClock(), failures.append, pace=pace)
+    replies, slow = Replies(), SlowAfterTheFirst()
+    monkeypatch.setattr(ingest, "_checkers", slow)
+    select = ingest._selector.select
+    monkeypatch.setattr(ingest._selector, "select", lambda pause: looks.append(pause) or select(pause))
+    send(ingest, boards, 25)  # 64 in the first chunk, and 11 in the second
+    ingest.start(replies)
+    wait_for(lambda: slow.held)
+    time.sleep(0.1)
+    looks.clear()
+    time.sleep(0.5)
+    assert len(looks) <= 5
+    slow.submit = lambda chunk: pool.InProcess.submit(slow, chunk)
+    pool.InProcess.submit(slow, slow.held.pop())
+    ingest._inbox.wake()
+    wait_for(lambda: len(confirmed(replies)) == 75)
+    ingest.stop()
+    assert not failures
+
+
 def test_workers_that_keep_dying_end_the_gateway_and_nothing_is_acked(writer, boards, monkeypatch):
     monkeypatch.setattr(pool, "_WORKER", ["-c", "import sys; sys.exit(3)"])
     failures = []

@@ -220,7 +220,9 @@ class Ingest:
         pause = _POLL_S
         if self._waiting:
             until = self._waiting_since + pace.linger_s
-            if self._waiting >= pace.quiet_messages:
+            # While there is more to check it is not quiet, and what comes of that wakes us; to look again and again
+            # whether it is cost a fifth of this thread's time.
+            if self._waiting >= pace.quiet_messages and not self._chunks and not len(self._inbox):
                 until = min(until, self._newest_at + pace.quiet_s)
             pause = min(pause, until - now)
         if not self._checkers.room():
