@@ -5,17 +5,19 @@ import socket
 import sqlite3
 import stat
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from brokers import HOST, MOSQUITTO, RunningBroker, free_port, make_mosquitto
 from hypothesis import given
 from hypothesis import strategies as st
 from statements import TestBoard, enrol
-from trigpoint import keyfiles
+from trigpoint import init, keyfiles
 from trigpoint.broker import folder, passwords
-from trigpoint.config import Broker
+from trigpoint.config import Broker, parse
 from trigpoint.doctor import boards, broker, chain, clock, database, disk, keys, service
 from trigpoint.doctor.broker import Answers
+from trigpoint.doctor.examine import _real_rate
 from trigpoint.doctor.finding import Level
 from trigpoint.lock import only_one
 from trigpoint.running import is_running
@@ -109,6 +111,29 @@ class TestFunds:
     )
     def test_judged(self, balance, level):
         assert chain.judge_funds(balance, 10, 24, "ETH").level == level
+
+    def test_so_many_days_that_nobody_can_know_are_not_counted(self):
+        text = chain.judge_funds(10**12, 1, 24, "ETH").text
+        assert text.startswith("more than ten years with 0.000001 ETH, at 24.0 anchors a day")
+        assert chain.judge_funds(24 * 3_000, 1, 24, "ETH").text.startswith("3,000 with")
+
+    @pytest.mark.parametrize(
+        ("world", "every_s", "poll_s", "seen", "expected"),
+        [
+            (None, 3600, 2, None, 24),
+            (None, 3600, 2, 5.0, 5),
+            (None, 3600, 2, 500.0, 24),
+            ((0, 0.0, 60.0), 3600, 2, None, 1440),
+            ((0, 0.0, 60.0), 3600, 2, 5.0, 300),
+            ((0, 0.0, 1e6), 3600, 2, None, 43_200),
+        ],
+    )
+    def test_anchors_in_a_world_that_runs_faster_cost_more_a_day(self, world, every_s, poll_s, seen, expected):
+        answers = init.Answers(anchor_every_s=every_s, poll_s=poll_s, world=world)
+        config = parse(init.configuration(answers), Path("/gw/gateway.toml"))
+        assert chain.anchors_per_day(config, seen) == pytest.approx(expected)
+        assert _real_rate(config, 10.0) == (10.0 if world is None else 10.0 * world[2])
+        assert _real_rate(config, None) is None
 
     def test_amounts_are_short_and_not_rounded_up(self):
         assert chain._short(1_234_567_890_123_456_789) == "1.234"

@@ -28,7 +28,7 @@ def examine(config: Config) -> Iterator[Finding]:
         try:
             yield from database.judge(database.look(config.database))
             with closing(open_database(config.database, read_only=True)) as connection:
-                rate = database.written_per_day(connection)
+                rate = _real_rate(config, database.written_per_day(connection))
                 with suppress(sqlite3.Error):  # a schema that the next start brings up to date
                     known = chain.look(connection)
                     found = boards.look(connection, owners)
@@ -55,6 +55,11 @@ def _keys(config: Config) -> Iterator[Finding]:
     password = config.broker.password_file
     if password is not None:
         yield keys.examine("broker password", password, lambda: keyfiles.load_password(password))
+
+
+def _real_rate(config: Config, rate: float | None) -> float | None:
+    """Return what is written a day of the disk's, which in an emulated world is longer than the gateway's."""
+    return rate * config.clock.speed if rate is not None and config.clock else rate
 
 
 def _disk(config: Config, rate: float | None) -> Iterator[Finding]:
