@@ -24,7 +24,7 @@ from trigpoint.ingest.triage import Triage
 from trigpoint.store.database import migrate
 from trigpoint.store.fold import Tail, fold_index, fold_log
 from trigpoint.store.hours import cells
-from trigpoint.wire import ack
+from trigpoint.wire.ack import Sealer
 from trigpoint.wire.keys import PublicKey
 from trigpoint.wire.statement import parse
 
@@ -35,7 +35,6 @@ _BOARDS = 1_000
 _ROUNDS = 6
 _BATCH = 500
 _ARRIVAL_MS = 1000 * BASE_TIME
-_ACK_KEY = bytes(32)
 
 Figures = dict[str, int | float]
 _T = TypeVar("_T")
@@ -64,10 +63,11 @@ def figures(report: Callable[[str], None]) -> Figures:
         kid: Board(kid, (number, point), BoardState(True))
         for number, (kid, point) in enumerate(zip(loads.kids, loads.points, strict=True))
     }
+    sealers = {kid: Sealer(kid) for kid in loads.kids}
     boards, tail = Boards(known.get), Tail(0, 0)
     for seq in range(_ROUNDS):
         for start in range(0, _BOARDS, _BATCH):
-            _take(stages, connection, loads, keys=keys, boards=boards, tail=tail, seq=seq, start=start)
+            _take(stages, connection, loads, keys=keys, sealers=sealers, boards=boards, tail=tail, seq=seq, start=start)
     stages.timed("fold", lambda: fold_log(connection))
     stages.timed("fold", partial(fold_index, connection, tail))
     total = _ROUNDS * _BOARDS
@@ -82,6 +82,7 @@ def _take(
     loads: Supply,
     *,
     keys: list[PublicKey],
+    sealers: dict[bytes, Sealer],
     boards: Boards,
     tail: Tail,
     seq: int,
@@ -114,8 +115,12 @@ def _take(
     stages.timed(
         "ack",
         lambda: [
-            (publish_packet(b"t" * 73, ack.seal(_ACK_KEY, outcome.ack_seq or 0, _ARRIVAL_MS)), puback_packet(7))
+            (
+                publish_packet(outcome.board.acks_topic.encode(), sealers[outcome.board.kid].seal(seq, _ARRIVAL_MS)),
+                puback_packet(7),
+            )
             for outcome in outcomes
+            if outcome.board is not None
         ],
     )
 
