@@ -20,6 +20,7 @@ from trigpoint.log import checkpoint, tree
 from trigpoint.log.merkle import ProofError
 from trigpoint.store import log, statements
 from trigpoint.store.database import migrate, open_database
+from trigpoint.words import counted
 
 _PAGES_AT_ONCE = 512
 _BYTES_AT_ONCE = 1 << 20
@@ -147,9 +148,9 @@ class Restore:
                 if head is not None and not _extends(connection, head):
                     size = statements.size(connection)
                     raise OperatorError(
-                        f"{self._backup} has {size} statements, and others have seen a head of this log with "
-                        f"{head.size} ({head.where}): the log cannot go on from it. Restore a newer backup; if there "
-                        f"is none, `--new-log` begins a new log with what this one holds ({_OLD_BACKUP})"
+                        f"{self._backup} has {counted(size, 'statement')}, and others have seen a head of this log "
+                        f"with {head.size} ({head.where}): the log cannot go on from it. Restore a newer backup; if "
+                        f"there is none, `--new-log` begins a new log with what this one holds ({_OLD_BACKUP})"
                     )
 
     def replace(self, *, new_log: bool = False, chain_asked: bool = True) -> list[Path]:
@@ -203,8 +204,8 @@ class Restore:
         size = statements.size(copy)
         if stored > size:
             raise OperatorError(
-                f"the database in place is newer: {stored} statements, and {size} in {self._backup}. If it is broken, "
-                f"move {database} away and restore again"
+                f"the database in place is newer: {counted(stored, 'statement')}, and {size} in {self._backup}. If it "
+                f"is broken, move {database} away and restore again"
             )
         if not _extends(copy, Head("in place", head.size, head.root)):
             raise OperatorError(

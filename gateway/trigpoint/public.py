@@ -21,6 +21,7 @@ from trigpoint.log.tiles import tile_width
 from trigpoint.log.tree import HASH_SIZE, TILE_HEIGHT, TILE_WIDTH, TileReader
 from trigpoint.store import log, statements
 from trigpoint.wire.trust import Trust
+from trigpoint.words import counted
 
 STEP: Final = TILE_WIDTH * TILE_WIDTH
 """Leaves that are published at once, at most: 512 files and a few. A checkpoint follows each step."""
@@ -112,9 +113,9 @@ class PublicFiles:
         head, reader = log.current(self._connection)
         if published.size > head.size or published.root != tree.root(reader, published.size):
             raise OperatorError(
-                f"the database has {head.size} leaves and does not extend {self._checkpoint} of {published.size}, "
-                "which others may have seen: it was restored from an old backup; restore a newer one "
-                "(docs/operating.md, 'An old backup')"
+                f"the database has {counted(head.size, 'leaf')} and does not extend {self._checkpoint} of "
+                f"{published.size}, which others may have seen: it was restored from an old backup; restore a newer "
+                "one (docs/operating.md, 'An old backup')"
             )
         return published.size
 
@@ -191,8 +192,8 @@ class Publisher:
             self._moved.wait_for(lambda: self._public.size >= size or self._in_vain, timeout_s)
             if self._public.size < size:
                 raise OperatorError(
-                    f"{self._public.size} leaves of {size} are published: the anchor waits, so that whoever sees it "
-                    "finds its checkpoint; see whether data/public can be written"
+                    f"{self._public.size:,} of {counted(size, 'leaf')} published: the anchor waits, so that whoever "
+                    "sees it finds its checkpoint; see whether data/public can be written"
                 )
 
     def give_up(self) -> None:

@@ -29,6 +29,7 @@ from trigpoint.store.database import open_database
 from trigpoint.store.writer import Writer
 from trigpoint.systemd import Notifier, listening_sockets
 from trigpoint.watchdog import Watchdog
+from trigpoint.words import counted
 
 _log = logging.getLogger(__name__)
 
@@ -115,7 +116,7 @@ def _start(config: Config, watch: _Watch, stack: ExitStack) -> tuple[Publisher, 
     writer = stack.enter_context(Writer(config.database))
     reader = open_database(config.database, read_only=True)
     stack.callback(reader.close)
-    _ready("store", f"{statements.size(reader)} statements in {config.database}")
+    _ready("store", f"{counted(statements.size(reader), 'statement')} in {config.database}")
 
     def publish(size: int) -> None:
         publisher.reach(size)  # which is there before the first anchor

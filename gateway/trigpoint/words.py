@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Final
 
-def counted(number: int, one: str, many: str = "") -> str:
-    """Return a number and its noun: `1 board`, `2 boards`, `1,000 boards`; `many` where the plural has no plain s."""
-    return f"{number:,} {one if number == 1 else many or one + 's'}"
+_PLURALS: Final = {"address": "addresses", "entry": "entries", "leaf": "leaves"}
+
+
+def counted(number: int, thing: str) -> str:
+    """Return a number and its noun: `1 board`, `2 boards`, `1,000 leaves`."""
+    return f"{number:,} {thing if number == 1 else _PLURALS.get(thing, thing + 's')}"

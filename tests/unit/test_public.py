@@ -272,7 +272,7 @@ def test_who_is_about_to_anchor_waits_for_its_checkpoint(tmp_path, monkeypatch):
             waiting = pool.submit(publisher.reach, 301)
             while not waiting.done() and time.monotonic() < deadline:
                 publisher.tick()
-            with pytest.raises(OperatorError, match=r"300 leaves of 301 are published: the anchor waits"):
+            with pytest.raises(OperatorError, match=r"300 of 301 leaves published: the anchor waits"):
                 waiting.result(0)
     with pytest.raises(OperatorError, match="anchor waits"):
         publisher.reach(301, timeout_s=0.05)

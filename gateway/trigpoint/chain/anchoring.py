@@ -26,6 +26,7 @@ from trigpoint.store import log, statements
 from trigpoint.store.chain import Attempts, State, Transaction
 from trigpoint.store.fold import fold_log
 from trigpoint.store.writer import Writer
+from trigpoint.words import counted
 
 _log = logging.getLogger(__name__)
 
@@ -248,7 +249,8 @@ class Anchorer:
             self._forks_seen = 0
             return standing
         what = "is longer than" if head.size > local.log.size else "contradicts"
-        found = f"the log on the chain ({head.size} leaves) {what} this database's ({local.log.size} leaves)"
+        sizes = [counted(size, "leaf") for size in (head.size, local.log.size)]
+        found = f"the log on the chain ({sizes[0]}) {what} this database's ({sizes[1]})"
         self._forks_seen += 1
         if self._forks_seen < _FORK_LOOKS:
             raise ForkSuspectedError(f"the node at {self._node.place} says that {found}: asking again")

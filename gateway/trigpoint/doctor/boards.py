@@ -43,7 +43,7 @@ def judge(owners: Collection[bytes], boards: Boards | None, *, local: bool) -> F
             "everybody's: on a public chain any stranger can enrol boards, and fill this disk with them",
             "name your own address, and others whom you serve, in ingest.owners",
         )
-    text = f"those of {counted(len(owners), 'address', 'addresses')}"
+    text = f"those of {counted(len(owners), 'address')}"
     if boards is None or not boards.active:
         return ok("boards", what, text)
     text += f": {boards.served:,} of {counted(boards.active, 'active board')}"

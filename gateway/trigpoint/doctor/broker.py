@@ -21,6 +21,7 @@ from trigpoint import keyfiles
 from trigpoint.config import Broker
 from trigpoint.doctor.finding import Finding, fail, ok, unknown, warn
 from trigpoint.errors import OperatorError
+from trigpoint.words import counted
 
 _PATIENCE_S = 5.0
 _THROWN_OFF_S = 0.5
@@ -134,7 +135,7 @@ def judge_client_ids(kept: Kept | None) -> Finding:
 def judge_certificate(what: str, until: datetime, now: datetime) -> Finding:
     """Judge how long a certificate lasts; both times are aware."""
     days = (until - now).days
-    text = f"until {until:%Y-%m-%d}, {days} days"
+    text = f"until {until:%Y-%m-%d}, {counted(days, 'day')}"
     if days < 0:
         return fail("broker", what, f"it ended on {until:%Y-%m-%d}", _RENEW)
     if days < _SOON_DAYS:

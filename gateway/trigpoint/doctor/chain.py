@@ -18,6 +18,7 @@ from trigpoint.config import Config
 from trigpoint.doctor import clock
 from trigpoint.doctor.finding import Finding, fail, ok, unknown, warn
 from trigpoint.errors import OperatorError
+from trigpoint.words import counted
 
 _ANCHOR_GAS = 60_000
 """What an anchor uses (docs: bench figure anchor_gas_1m), until there are some of our own to go by."""
@@ -98,15 +99,17 @@ def judge_lag(behind: int, confirmations: int) -> Finding:
     """Judge by how many blocks the registry's mirror is behind the newest block."""
     what = "registry mirror"
     if behind < 0:
-        return warn("chain", what, f"the node is {-behind:,} blocks behind what was mirrored", "use another node")
+        return warn(
+            "chain", what, f"the node is {counted(-behind, 'block')} behind what was mirrored", "use another node"
+        )
     if behind > confirmations + _LAG_BLOCKS:
         return warn(
             "chain",
             what,
-            f"{behind:,} blocks behind: boards enrolled since are refused",
+            f"{counted(behind, 'block')} behind: boards enrolled since are refused",
             "start the gateway, or wait until it has caught up; a node that limits requests makes it slow",
         )
-    return ok("chain", what, f"{behind:,} blocks behind, {confirmations} of them to be sure")
+    return ok("chain", what, f"{counted(behind, 'block')} behind, {confirmations} of them to be sure")
 
 
 def anchors_per_day(config: Config, seen: float | None) -> float:
@@ -174,7 +177,7 @@ def _examine_contracts(config: Config, node: Node, known: Anchored) -> Iterator[
             "let the opener call setWriter, or bring back the chain.key_file that the log was begun with",
         )
         return
-    yield ok("contracts", "log's writer", f"this gateway; {size:,} leaves are anchored")
+    yield ok("contracts", "log's writer", f"this gateway; {counted(size, 'leaf')} anchored")
 
 
 def _examine_funds(config: Config, node: Node, known: Anchored, coin: str) -> Iterator[Finding]:
