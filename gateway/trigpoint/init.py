@@ -104,11 +104,8 @@ def record_contracts(path: Path, device_registry: str, transparency_log: str, de
     Only the three values change; comments and all else stay as the operator left them.
 
     Raises:
-        OperatorError: the file cannot be read or written, or has no such keys, or they name other contracts already.
+        OperatorError: the file cannot be read or written, or has no such keys.
     """
-    config = load(path)
-    if config.chain.device_registry or config.chain.transparency_log:
-        raise OperatorError(f"{path} names contracts already; empty chain.device_registry and chain.transparency_log")
     text = path.read_text(encoding="utf-8")
     for key, value in (
         ("device_registry", device_registry),

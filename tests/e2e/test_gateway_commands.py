@@ -13,9 +13,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from anvil import Contracts
 from statements import TestBoard, enrol
 from test_cli import Trigpoint, check_one_line, trigpoint
-from trigpoint import config
+from trigpoint import config, init, keyfiles
+from trigpoint.chain.node import Node, address_bytes
 from trigpoint.chain.presets import BY_NAME
 from trigpoint.lock import only_one
 from trigpoint.store.writer import Writer
@@ -100,7 +102,7 @@ class TestInit:
 
     def test_at_a_terminal_it_asks_and_explains(self, tmp_path: Path) -> None:
         place = tmp_path / "gw"
-        answers = ["pi.local", "pi.local:8883", "y", "mars", "base-sepolia", "", "mine", "", "0", "86400"]
+        answers = ["pi.local", "pi.local:8883", "perhaps", "y", "mars", "base-sepolia", "", "mine", "", "0", "86400"]
         shown = at_a_terminal(["gateway", "init", str(place), "--confirmations", "3"], answers)
         for words in (
             "Where is the MQTT broker?",
@@ -242,3 +244,79 @@ class TestStatus:
         assert [board["statements"] for board in answer["boards"]] == [3, 3, 0]
         with only_one(settings.data):
             assert "● running" in trigpoint("gateway", "status", place, "--once").out
+
+
+class TestChain:
+    """On a real chain that the gateway's account can pay on."""
+
+    @pytest.fixture
+    def funded(self, gateway: Gateway, contracts: Contracts) -> Path:
+        place = gateway("--rpc", contracts.chain.url, "--no-tls")
+        account = contracts.chain.account()
+        key = place / "keys" / "chain.key"
+        key.unlink()
+        keyfiles.write_private(key, account.key.hex().removeprefix("0x").encode())
+        return place
+
+    def test_contracts_that_the_chain_forgot_are_replaced(
+        self, trigpoint: Trigpoint, funded: Path, contracts: Contracts
+    ) -> None:
+        """A local chain that was started anew knows nothing: the hint leads to this command, and it has to go on."""
+        init.record_contracts(funded / "gateway.toml", "0x" + "11" * 20, "0x" + "22" * 20, 3)
+        done = trigpoint("chain", "deploy", "--gateway", funded)
+        assert done.code == 0, done.err
+        made = config.load(funded / "gateway.toml").chain
+        assert Node(contracts.web3).has_code(address_bytes(made.device_registry))
+        check_one_line(trigpoint("chain", "deploy", "--gateway", funded), "names contracts that are on the chain")
+
+    def test_a_log_that_was_anchored_there_is_not_lost_on_the_way(self, trigpoint: Trigpoint, funded: Path) -> None:
+        settings = init.record_contracts(funded / "gateway.toml", "0x" + "11" * 20, "0x" + "22" * 20, 3)
+        settings.data.mkdir()
+        with Writer(settings.database) as writer:
+            writer.submit(
+                lambda connection: connection.execute(
+                    "INSERT INTO transactions (chain_id, contract, purpose, size, root, state, sender, hash, block,"
+                    " block_hash, prepared_ms) VALUES (1, zeroblob(20), 'anchor', 4, zeroblob(32), 'final',"
+                    " zeroblob(20), zeroblob(32), 77, zeroblob(32), 1)"
+                )
+            )
+        check_one_line(trigpoint("chain", "deploy", "--gateway", funded), "make a new gateway")
+        assert config.load(funded / "gateway.toml").chain.deploy_block == 3
+
+    def test_the_balance_comes_from_whichever_node_answers(
+        self, trigpoint: Trigpoint, funded: Path, contracts: Contracts
+    ) -> None:
+        path = funded / "gateway.toml"
+        text = path.read_text().replace(contracts.chain.url, "http://127.0.0.1:9")
+        assert json.loads(self.shown(trigpoint, funded, path, text))["balance"] is None
+        text = text.replace(
+            "fallback_rpc_urls = []", f'fallback_rpc_urls = ["http://127.0.0.1:9", "{contracts.chain.url}"]'
+        )
+        assert float(json.loads(self.shown(trigpoint, funded, path, text))["balance"]) > 0
+
+    @staticmethod
+    def shown(trigpoint: Trigpoint, place: Path, path: Path, text: str) -> str:
+        path.write_text(text)
+        return trigpoint("chain", "account", "show", "--gateway", place, "--json").out
+
+
+class TestToken:
+    @pytest.mark.parametrize(
+        ("listen", "scope", "said"),
+        [
+            ("", "readings", "set listen under [api] in"),
+            ("127.0.0.1:8701", "readings", "http://127.0.0.1:8701/v1/boards"),
+            ("0.0.0.0:8701", "inspect", "http://localhost:8701/v1/rejected"),
+            ("[::]:8701", "log", "http://localhost:8701/v1/log"),
+        ],
+    )
+    def test_what_to_do_with_it_can_be_done(
+        self, trigpoint: Trigpoint, gateway: Gateway, listen: str, scope: str, said: str
+    ) -> None:
+        place = gateway()
+        path = place / "gateway.toml"
+        head, _, tail = path.read_text().partition("[api]\n")
+        path.write_text(f"{head}[api]\n" + tail.replace('\nlisten = ""', f'\nlisten = "{listen}"', 1))
+        assert f"token new {place} NAME" in trigpoint("gateway", "token", "ls", place).out
+        done = trigpoint("gateway", "token", "new", place, "grafana", "--scope", scope)
+        assert said in done.err and "HOST:PORT" not in done.err

@@ -22,6 +22,7 @@ from trigpoint.init import Answers
 _ANCHOR_EVERY_S = 3600
 _CONFIRMATIONS = 12
 _METRICS = "127.0.0.1:9464"
+_YES_NO = {"yes": True, "y": True, "no": False, "n": False}
 _ALL = "all"
 OWN = "own"
 """Stands for the gateway's own account where an owner of boards is named."""
@@ -218,7 +219,9 @@ def _ask_mosquitto(console: Console) -> bool:
         "only for itself, limits that lose nothing, and the commands to install it all. Say no if your broker runs "
         "already, with a certificate that this machine trusts.",
     )
-    return typer.confirm("  Make it?", default=True)
+    while (answer := str(typer.prompt("  Make it? yes or no", default="yes")).strip().lower()) not in _YES_NO:
+        console.print(f"  {answer!r} is neither yes nor no", style="red")
+    return _YES_NO[answer]
 
 
 def _ask_chain(console: Console) -> Preset:
