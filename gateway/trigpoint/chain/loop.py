@@ -27,6 +27,7 @@ from trigpoint.log import checkpoint
 from trigpoint.store import log
 from trigpoint.store import registry as mirror
 from trigpoint.store.chain import InFlightError
+from trigpoint.store.locks import check_locks
 from trigpoint.store.writer import Writer
 from trigpoint.wire.trust import Trust
 
@@ -204,6 +205,8 @@ class ChainLoop:
         except LogForkError:
             raise
         except (OperatorError, InFlightError, sqlite3.OperationalError) as error:
+            if isinstance(error, sqlite3.OperationalError):
+                check_locks(error)
             self._say(what, error)
             if isinstance(error, ChainUnavailableError | WrongChainError):
                 turn_to_next(self._web3)

@@ -12,6 +12,7 @@ from trigpoint.ingest.decision import Reason
 from trigpoint.ingest.pace import Pace
 from trigpoint.store import statements
 from trigpoint.store.fold import Tail, fold_index, fold_log, replay
+from trigpoint.store.locks import check_locks
 from trigpoint.store.writer import Writer
 
 _log = logging.getLogger(__name__)
@@ -47,7 +48,11 @@ class Folder:
         self._log_at = self._index_at = time.monotonic()
 
     def step(self, *, everything: bool = False) -> None:
-        """Fold what is due. A disk that refuses leaves it for later: nothing depends on when it is done."""
+        """Fold what is due. A disk that refuses leaves it for later: nothing depends on when it is done.
+
+        Raises:
+            OperatorError: the database's locks are in disorder.
+        """
         now, pace, tail, counts = time.monotonic(), self._pace, self.tail, self.uncounted
         index_due = (
             everything
@@ -68,6 +73,7 @@ class Folder:
         try:
             self._writer.submit(fold)
         except sqlite3.OperationalError as error:
+            check_locks(error)
             _log.error("database refuses to fold, which is tried again error=%r", str(error))
             return
         self.uncounted = Counter()

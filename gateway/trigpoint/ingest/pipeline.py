@@ -19,7 +19,6 @@ from typing import Protocol, TypeVar
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from trigpoint.clock import Clock
-from trigpoint.errors import OperatorError
 from trigpoint.ingest import boards
 from trigpoint.ingest.batch import Batch, Outcome, without_accepted
 from trigpoint.ingest.boards import Board, Boards
@@ -34,6 +33,7 @@ from trigpoint.ingest.tally import Statistics, Tally
 from trigpoint.ingest.triage import Triage
 from trigpoint.store import statements
 from trigpoint.store.database import open_database
+from trigpoint.store.locks import check_locks
 from trigpoint.store.statements import REJECTED_KEPT
 from trigpoint.store.writer import Writer
 from trigpoint.wire import ack
@@ -318,12 +318,7 @@ class Ingest:
                 result = work()
                 break
             except sqlite3.OperationalError as error:
-                if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_PROTOCOL:
-                    # A lock could not be given back. For this process it stays taken, so trying again is in vain.
-                    raise OperatorError(
-                        "the database's locks are in disorder, which a new start mends: start the gateway again, and "
-                        "do not keep its data on a network file system"
-                    ) from error
+                check_locks(error)
                 self._refusing_since = self._refusing_since or time.monotonic()
                 _log.error("database refuses, no acks until it does not error=%r retry_s=%.1f", str(error), delay_s)
             if self._stopping.wait(delay_s):
