@@ -177,22 +177,24 @@ class Batch:
 
     def _decide(self, turn: _Turn, claim: Claim, message: Message) -> tuple[Decision, Claim]:
         """Return the decision, and the claim as it was verified for it."""
-        state, number, seq = turn.state, turn.board.signer[0], claim.seq
-        if state.active and not turn.board.served:
+        state, board, seq = turn.state, turn.board, claim.seq
+        if state.active and not board.served:
             return Decision(Reason.NOT_SERVED), claim
         stored = None
         if seq < state.next_seq:
+            number = board.signer[0]
             stored = self._entries.get((number, seq)) or self._stored_entry(number, seq)
         decision = decide(state, claim, stored, claim.signed)
         if (
-            seq >= state.next_seq
+            board.bytes_of_day + turn.stored + len(message.payload) > self._quota  # on whatever day: seldom so much
+            and seq >= state.next_seq
             and (decision is None or decision.reason is Reason.ACCEPTED or decision.lost is not None)
             and self._is_over_quota(turn, message)
         ):
             return Decision(Reason.QUOTA), claim
         if decision is None:
             # It was not verified before, because it did not look as if that would be needed.
-            verified = understood(check(message.payload, message.arrival_ms, turn.board.signer))
+            verified = understood(check(message.payload, message.arrival_ms, board.signer))
             assert isinstance(verified, Claim)
             claim, decision = verified, decide(state, verified, stored, verified.signed)
             assert decision is not None
