@@ -1,5 +1,6 @@
 """Worker processes that are killed, that keep dying, and that are left behind."""
 
+import hashlib
 import os
 import signal
 import sqlite3
@@ -219,6 +220,49 @@ def test_workers_that_keep_dying_end_the_gateway_and_nothing_is_acked(writer, bo
     assert writer.submit(statements.size) == 0
 
 
+FRAGILE = """
+import os
+from trigpoint.ingest import worker
+check = worker.check
+def fragile(payload, *more):
+    if b"poison" in payload:
+        os.abort()
+    return check(payload, *more)
+worker.check = fragile
+worker.main()
+"""
+
+
+@pytest.mark.parametrize("workers", [2, 3])
+def test_a_message_that_ends_workers_ends_no_more_of_them_than_it_takes_to_know(
+    writer, boards, monkeypatch, caplog, workers
+):
+    """The broker gives it again to whoever has not confirmed it: to this gateway and all that come after it."""
+    monkeypatch.setattr(pool, "_WORKER", ["-c", FRAGILE])
+    failures = []
+    ingest, replies = started(writer, workers, failures)
+    send(ingest, boards, 20)
+    poison = [Message.of(f"trig/1/{number}/s", b"poison %d" % number, 0) for number in range(6)]
+    for number, message in enumerate(poison):
+        ingest.receive(Delivery(message, 1, 60 + number))
+    send(ingest, boards, 20, first=66)
+    wait_for(lambda: len(confirmed(replies)) == 126, 60)
+    assert confirmed(replies) == list(range(126))
+    assert ingest.statistics().by_reason == {"accepted": 120, "shape": 6}
+    condemned = [record.args[-1] for record in caplog.records if "which is refused" in record.msg]
+    assert sorted(condemned) == sorted(hashlib.sha256(message.payload).hexdigest() for message in poison)
+    ended = caplog.text.count("a worker process ended")
+    ingest.receive(Delivery(poison[0], 1, 126))
+    send(ingest, boards, 5, first=127)
+    wait_for(lambda: len(confirmed(replies)) == 142, 30)
+    assert ingest.statistics().by_reason == {"accepted": 135, "shape": 7}
+    assert caplog.text.count("a worker process ended") == ended
+    assert len(children()) <= workers
+    ingest.stop()
+    assert not failures
+    assert not children()
+
+
 def test_a_worker_that_was_replaced_has_nothing_more_to_say(boards):
     """Two may die at one moment, and what the first leaves goes to the second, which is found dead before its turn."""
     with DefaultSelector() as selector:
@@ -228,8 +272,10 @@ def test_a_worker_that_was_replaced_has_nothing_more_to_say(boards):
         (key,) = selector.get_map().values()
         workers._replace(workers._workers[0])
         key.data()
-        for found, _ in selector.select(10):
-            found.data()
+        deadline = time.monotonic() + 10
+        while chunk.findings is None and time.monotonic() < deadline:
+            for found, _ in selector.select(1):
+                found.data()
         workers.close()
     assert chunk.findings is not None and chunk.findings[0][0] == boards[0].kid
 
