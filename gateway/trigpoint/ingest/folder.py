@@ -17,6 +17,8 @@ from trigpoint.store.writer import Writer
 
 _log = logging.getLogger(__name__)
 
+_SAY_EVERY_S = 2.0
+
 
 class Folder:
     """Folds log and index when it is time, and with them writes the counters.
@@ -34,17 +36,22 @@ class Folder:
         self._log_at = self._index_at = time.monotonic()
 
     def catch_up(self) -> None:
-        """Fold all that an earlier run has left, a part at a time.
+        """Fold all that an earlier run has left, a part at a time, and say so if that takes longer.
 
         Raises:
             sqlite3.Error: the database refused; what was folded until then stays so.
         """
+        said = time.monotonic()
         self._writer.submit(fold_log)
+        size = self._writer.submit(statements.size)
         while True:
             self.tail = tail = self._writer.submit(replay)
             if tail.size == tail.start:
                 break
             self._writer.submit(lambda connection, tail=tail: fold_index(connection, tail))  # type: ignore[misc]
+            if time.monotonic() - said >= _SAY_EVERY_S:
+                said = time.monotonic()
+                _log.info("index folded up to statement %d of %d, which an earlier run has left", tail.size, size)
         self._log_at = self._index_at = time.monotonic()
 
     def step(self, *, everything: bool = False) -> None:
