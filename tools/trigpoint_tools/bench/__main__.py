@@ -78,6 +78,7 @@ MEANINGS: dict[str, str] = {
     "journal_erased_bytes_per_statement": "flash erased to keep 600 bytes and then their ack",
     "journal_wear_spread": "erases of the most worn block / mean of all",
     "stage_us_verify": "microseconds of a statement of 18 readings in this stage of ingest; likewise the others",
+    "stage_us_parse_new": "the same, of a layout that was never seen before; in parse, of one that was",
     "ingest_statements_per_s": "full load, 18 readings each, broker and boards on the same machine",
     "ingest_pss_mb": "as ingest_rss_mb, but what n processes share counted as an n-th for each",
     "ack_ms_p50": "half load: from sending a statement to its ack, half of them",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import marshal
 import math
+import random
 import sqlite3
 import time
 from collections.abc import Callable
@@ -24,9 +25,10 @@ from trigpoint.ingest.triage import Triage
 from trigpoint.store.database import migrate
 from trigpoint.store.fold import Tail, fold_index, fold_log
 from trigpoint.store.hours import cells
+from trigpoint.wire import statement
 from trigpoint.wire.ack import Sealer
 from trigpoint.wire.keys import PublicKey
-from trigpoint.wire.statement import parse
+from trigpoint.wire.statement import Reading, parse
 
 from trigpoint_tools.load.__main__ import CACHE
 from trigpoint_tools.load.statements import BASE_TIME, Shape, Supply, supply
@@ -70,6 +72,8 @@ def figures(report: Callable[[str], None]) -> Figures:
             _take(stages, connection, loads, keys=keys, sealers=sealers, boards=boards, tail=tail, seq=seq, start=start)
     stages.timed("fold", lambda: fold_log(connection))
     stages.timed("fold", partial(fold_index, connection, tail))
+    strange = _of_as_many_layouts(_ROUNDS * _BOARDS)
+    stages.timed("parse_new", lambda: [parse(raw) for raw in strange])
     total = _ROUNDS * _BOARDS
     found = {f"stage_us_{stage}": round(1e6 * seconds / total, 1) for stage, seconds in stages.seconds.items()}
     report(", ".join(f"{name.removeprefix('stage_us_')} {value}" for name, value in found.items()))
@@ -123,6 +127,31 @@ def _take(
             if outcome.board is not None
         ],
     )
+
+
+def _of_as_many_layouts(number: int) -> list[bytes]:
+    """Return statements of 18 readings, each with values of other lengths: what is learned from one helps with none."""
+    dice = random.Random(1)  # noqa: S311  (measured values, not secrets)
+    return [
+        statement.build(
+            kid=bytes(32),
+            seq=0,
+            prev=bytes(32),
+            oldest=0,
+            base_time=BASE_TIME,
+            readings=[
+                Reading(name, unit, dice.choice((7, 77, 777, 77_777)), exponent, 10 * turn)
+                for turn in range(6)
+                for name, unit, exponent in (
+                    ("temperature", "Cel", -2),
+                    ("humidity", "%RH", -2),
+                    ("pressure", "Pa", -1),
+                )
+            ],
+            sign=lambda message: bytes(64),
+        )
+        for _ in range(number)
+    ]
 
 
 def _decide(batch: Batch, messages: list[Message], claims: list[Claim | Fault]) -> None:
