@@ -210,7 +210,9 @@ def serving(made, tmp_path):
     sessions.mkdir(mode=0o777)
     config = tmp_path / "mosquitto.conf"
     config.write_text(f"{text}\npersistence_location {sessions}/\nuser {os.environ.get('USER', 'root')}\n")
-    running = RunningBroker("mosquitto", port, [MOSQUITTO, "-c", str(config)], tmp_path / "mosquitto.log")
+    running = RunningBroker(
+        "mosquitto", port, [MOSQUITTO, "-c", str(config)], tmp_path / "mosquitto.log", (gateway_port,)
+    )
     running.start()
     yield Serving(made, running, gateway_port)
     running.stop()

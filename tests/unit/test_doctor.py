@@ -281,7 +281,8 @@ def set_up(tmp_path):
     """A Mosquitto with the set-up that `gateway init` makes, and the gateway's settings for it."""
     if MOSQUITTO is None:
         pytest.skip("Mosquitto is not installed (apt-get install mosquitto)")
-    place, port, gateway = tmp_path / "broker", free_port(), f"localhost:{free_port()}"
+    place, port, gateway_port = tmp_path / "broker", free_port(), free_port()
+    gateway = f"localhost:{gateway_port}"
     folder.make(place, ["localhost", HOST], port, NOW, gateway=gateway)
     password = folder.add_user(place, "gateway")
     owner = folder.add_user(place, "owner")
@@ -289,7 +290,7 @@ def set_up(tmp_path):
     text = text.replace("persistence true", "persistence false") + f"\nuser {os.environ.get('USER', 'root')}\n"
     (tmp_path / "mosquitto.conf").write_text(text)
     command = [MOSQUITTO, "-c", str(tmp_path / "mosquitto.conf")]
-    running = RunningBroker("mosquitto", port, command, tmp_path / "mosquitto.log")
+    running = RunningBroker("mosquitto", port, command, tmp_path / "mosquitto.log", (gateway_port,))
     running.start()
     settings = Broker(
         host="localhost",

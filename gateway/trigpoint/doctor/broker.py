@@ -95,7 +95,8 @@ def _examine_client_ids(settings: Broker) -> Iterator[Finding]:
     with suppress(OSError, ValueError, OperatorError):  # said before
         password = keyfiles.load_password(settings.password_file) if settings.password_file else None
         kept = _try_client_ids(settings, password)
-        if kept is not Kept.NO_ANSWER:
+        shared = settings.for_gateway() is settings
+        if kept is not Kept.NO_ANSWER and not (shared and kept is Kept.REFUSED):
             yield judge_client_ids(kept)
 
 
@@ -129,7 +130,9 @@ def judge_client_ids(kept: Kept | None) -> Finding:
             "`trigpoint gateway broker renew DIR`, and do what it prints; with another broker than Mosquitto, make a"
             " board's user name its client id",
         )
-    return ok("broker", what, "a board can take none but its own")
+    if kept is Kept.REFUSED:
+        return ok("broker", what, "boards are among themselves where they log in: none can take the gateway's")
+    return ok("broker", what, "each user has its own, whatever it calls itself")
 
 
 def judge_certificate(what: str, until: datetime, now: datetime) -> Finding:
