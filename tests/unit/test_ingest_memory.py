@@ -53,9 +53,9 @@ class Machine:
         self.triage = Triage(self.boards, self.stored_entry)
 
     def stored_entry(self, number, seq):
-        recent = self.tail.seqs.get((number, seq))
+        recent = self.tail.entry(number, seq)
         if recent is not None:
-            return recent[1]
+            return recent
         return statements.entry_at(self.connection, statements.find_folded(self.connection, number, seq))
 
     def check(self, messages):
@@ -95,7 +95,7 @@ class Machine:
             fold_log(self.connection, self.tail)
         elif which == "index":
             fold_index(self.connection, self.tail)
-            self.tail = Tail(self.tail.size, self.tail.size)
+            self.tail = Tail(self.tail.size)
         elif which == "crash":
             self.start()
 

@@ -29,7 +29,7 @@ class Folder:
     """
 
     def __init__(self, writer: Writer, pace: Pace) -> None:
-        self.tail = Tail(0, 0)
+        self.tail = Tail(0)
         self.uncounted: Counter[Reason] = Counter()
         self._writer = writer
         self._pace = pace
@@ -85,4 +85,4 @@ class Folder:
             return
         self.uncounted = Counter()
         if index_due:
-            self.tail, self._index_at = Tail(tail.size, tail.size), now
+            self.tail, self._index_at = Tail(tail.size), now

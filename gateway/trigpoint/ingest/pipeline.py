@@ -364,8 +364,8 @@ class Ingest:
         return boards.load(self._reader, kid, self._folder.tail.newest.get, self._limits.owners)
 
     def _stored_entry(self, number: int, seq: int) -> bytes | None:
-        recent = self._folder.tail.seqs.get((number, seq))
+        recent = self._folder.tail.entry(number, seq)
         if recent is not None:
-            return recent[1]
+            return recent
         assert self._reader is not None
         return statements.entry_at(self._reader, statements.find_folded(self._reader, number, seq))

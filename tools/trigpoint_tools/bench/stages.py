@@ -66,7 +66,7 @@ def figures(report: Callable[[str], None]) -> Figures:
         for number, (kid, point) in enumerate(zip(loads.kids, loads.points, strict=True))
     }
     sealers = {kid: Sealer(kid) for kid in loads.kids}
-    boards, tail = Boards(known.get), Tail(0, 0)
+    boards, tail = Boards(known.get), Tail(0)
     for seq in range(_ROUNDS):
         for start in range(0, _BOARDS, _BATCH):
             _take(stages, connection, loads, keys=keys, sealers=sealers, boards=boards, tail=tail, seq=seq, start=start)
