@@ -127,7 +127,7 @@ class Layouts(Generic[_T]):
 
     def learn(self, layout: Layout, more: _T) -> None:
         """Keep a layout, with what shall be known of its messages."""
-        if self._learned == _KEPT:
+        if self._learned >= _KEPT:  # not ==, for threads that learn at once may count past it
             self._of_length, self._learned = {}, 0
         others = self._of_length.get(layout.size, ())
         self._of_length[layout.size] = ((layout, more), *others[: _KEPT_OF_A_LENGTH - 1])
