@@ -131,7 +131,7 @@ def _start(config: Config, watch: _Watch, stack: ExitStack) -> tuple[Publisher, 
         publish=publish,
     )
     away = "" if chain.check() else " when last seen: it could not be checked yet"
-    _ready("chain", f"chain {config.chain.chain_id}, {queries.active_boards(reader)} active boards{away}")
+    _ready("chain", f"chain {config.chain.chain_id}, {counted(queries.active_boards(reader), 'active board')}{away}")
     trust = chain.trust
 
     try:
