@@ -18,7 +18,8 @@ def test_a_number_and_its_noun(number, thing, said):
 
 def test_no_message_puts_a_bare_number_before_a_plural():
     """In what people read. Parsers' errors are for programs, and rates are no counts."""
-    bare = re.compile(r"\{[^{}]*\} (?:active )?(boards|statements|leaves|anchors|entries|readings|tiles|pages|addresses)\b(?!/s)")
+    plurals = "boards|statements|leaves|anchors|entries|readings|tiles|pages|addresses"
+    bare = re.compile(rf"\{{[^{{}}]*\}} (?:active )?({plurals})\b(?!/s)")
     root = Path(trigpoint.__file__).parent
     found = [
         f"{path.relative_to(root)}: {line.strip()}"
