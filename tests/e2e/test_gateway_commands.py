@@ -6,6 +6,7 @@ import json
 import os
 import pty
 import select
+import socket
 import subprocess
 import sys
 import time
@@ -14,11 +15,14 @@ from pathlib import Path
 
 import pytest
 from anvil import Contracts
+from brokers import MOSQUITTO, RunningBroker, free_port
 from statements import TestBoard, enrol
 from test_cli import Trigpoint, check_one_line, trigpoint
 from trigpoint import config, init, keyfiles
 from trigpoint.chain.node import Node, address_bytes
 from trigpoint.chain.presets import BY_NAME
+from trigpoint.clock import SystemClock
+from trigpoint.ingest.mqtt import Session
 from trigpoint.lock import only_one
 from trigpoint.store.writer import Writer
 
@@ -118,6 +122,11 @@ class TestInit:
         assert (made.chain.rpc_url, made.anchor.every_s) == (BY_NAME["base-sepolia"].rpc_url, 86_400)
 
 
+def is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) != 0
+
+
 def at_a_terminal(arguments: list[str], answers: list[str]) -> str:
     """Run the command in a terminal of its own, give each answer once it asks, and return all that was shown."""
     ours, theirs = pty.openpty()
@@ -175,6 +184,31 @@ class TestBroker:
         assert listed == [BOARD, "gateway", "owner"]
         trigpoint("gateway", "broker", "remove", place, BOARD)
         assert BOARD not in json.loads(trigpoint("gateway", "broker", "list", place, "--json").out)
+
+    def test_what_init_writes_fits_together(self, trigpoint: Trigpoint, gateway: Gateway, tmp_path: Path) -> None:
+        """Configuration, certificate, passwords and both ports, in a real Mosquitto, and what the doctor says of it."""
+        if MOSQUITTO is None:
+            pytest.skip("Mosquitto is not installed (apt-get install mosquitto)")
+        port = next(port for port in (free_port() for _ in range(50)) if is_free(port + 1))
+        place = gateway("--broker", f"localhost:{port}", "--rpc", "http://127.0.0.1:9")
+        text = (
+            (place / "broker" / "mosquitto.conf").read_text().replace("/etc/mosquitto/trigpoint", str(place / "broker"))
+        )
+        text = text.replace("persistence true", "persistence false") + f"\nuser {os.environ.get('USER', 'root')}\n"
+        (tmp_path / "mosquitto.conf").write_text(text)
+        command = [MOSQUITTO, "-c", str(tmp_path / "mosquitto.conf")]
+        running = RunningBroker("mosquitto", port, command, tmp_path / "mosquitto.log", (port + 1,))
+        running.start()
+        try:
+            answer = json.loads(trigpoint("gateway", "doctor", place, "--json").out)
+            settings = config.load(place / "gateway.toml").broker
+            session = Session(settings.for_gateway(), SystemClock(), lambda delivery: None, lambda error: None)
+            assert session.start()
+            session.stop()
+        finally:
+            running.stop()
+        found = {finding["what"]: finding["level"] for finding in answer["findings"] if finding["subject"] == "broker"}
+        assert set(found.values()) == {"ok"} and {"for boards", "client ids", "right to write"} <= set(found), found
 
     def test_wrong_names_are_refused(self, trigpoint: Trigpoint, gateway: Gateway) -> None:
         place = gateway()
