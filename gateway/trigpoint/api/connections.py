@@ -11,7 +11,6 @@ from collections import Counter
 from collections.abc import Collection
 from typing import Any
 
-import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from trigpoint.api.access import network
@@ -25,7 +24,8 @@ HANDSHAKE_S = 10.0
 STALL_S = 60.0
 """In so many the peer has to read some of what waits for it: 64 KiB, or all of it if the connection is to end."""
 
-_UNFINISHED = (h11.IDLE, h11.SEND_BODY)
+_UNFINISHED = ("IDLE", "SEND_BODY")
+"""States of a client whose request is not whole, by the names that h11 gives them; it is uvicorn's, not ours."""
 
 
 class Loop(asyncio.SelectorEventLoop):
@@ -67,7 +67,7 @@ def protocol(per_peer: int, exempt: Collection[str]) -> type[H11Protocol]:
 
         def data_received(self, data: bytes) -> None:
             super().data_received(data)
-            if self.conn.their_state not in _UNFINISHED:
+            if repr(self.conn.their_state) not in _UNFINISHED:
                 self._stop_timers(asking=True)
             elif self._asking is None:
                 self._asking = self._ends_in(REQUEST_S)
