@@ -85,6 +85,31 @@ def test_nobody_keeps_the_others_out(address):
         assert requests.get(f"http://{address[0]}:{address[1]}/v1/log", timeout=30).status_code == 200
 
 
+@pytest.mark.parametrize(("trusted", "kept"), [([], 64), (["127.0.0.2"], 80)])
+def test_one_address_has_its_share_and_a_proxy_what_it_needs(folder, trusted, kept):
+    with api(folder, trusted_proxies=trusted, live_clients=0) as client, contextlib.ExitStack() as stack:
+        host, _, port = client.url.removeprefix("http://").rpartition(":")
+        source = ("127.0.0.2", 0)
+        peers = [
+            stack.enter_context(socket.create_connection((host, int(port)), source_address=source)) for _ in range(80)
+        ]
+        deadline = time.monotonic() + 10
+        while len(open_ones := [peer for peer in peers if is_open(peer)]) > kept and time.monotonic() < deadline:
+            time.sleep(0.05)
+        time.sleep(0.3)
+        assert len([peer for peer in open_ones if is_open(peer)]) == kept
+
+
+def is_open(peer):
+    peer.setblocking(False)
+    try:
+        return bool(peer.recv(1))
+    except BlockingIOError:
+        return True
+    except ConnectionError:
+        return False
+
+
 def test_what_takes_long_to_answer_is_let_be(address):
     with socket.create_connection(address) as peer:
         peer.sendall(b"GET /v1/live?after=498 HTTP/1.1\r\nHost: a\r\n\r\n")

@@ -47,6 +47,7 @@ def protocol(per_peer: int, exempt: Collection[str]) -> type[H11Protocol]:
     """
 
     peers: Counter[str] = Counter()
+    trusted = frozenset(exempt)
 
     class Connection(H11Protocol):
         """A connection that ends if its peer dawdles, and at once if that has too many."""
@@ -60,7 +61,7 @@ def protocol(per_peer: int, exempt: Collection[str]) -> type[H11Protocol]:
             host = self.client[0] if self.client else ""
             self._peer = network(host)
             peers[self._peer] += 1
-            if host not in exempt and peers[self._peer] > per_peer:
+            if not {host, self._peer} & trusted and peers[self._peer] > per_peer:
                 transport.abort()
             else:
                 self._asking = self._ends_in(REQUEST_S)
