@@ -3,11 +3,13 @@
 import json
 import re
 import socket
+import sqlite3
 import threading
 import time
 from contextlib import closing
 from functools import partial
 from pathlib import Path
+from unittest.mock import Mock
 
 import paho.mqtt.client as paho
 import pytest
@@ -269,6 +271,21 @@ def test_sensors_come_change_and_go_with_what_is_stored(settings, mosquitto):
             publisher.stop()
             home.wait(lambda known: b"offline" in known.values())
             home.close()
+
+
+def test_a_database_that_is_away_for_a_moment_leaves_nothing_unannounced(settings, monkeypatch, caplog):
+    board = TestBoard(1)
+    with Writer(settings.database) as writer:
+        writer.submit(lambda connection: enrol(connection, board))
+        store(writer, board, board.next())
+        publisher = Publisher(settings)
+        publisher._anew.set()
+        with monkeypatch.context() as broken:
+            broken.setattr(publishing, "_size", Mock(side_effect=sqlite3.OperationalError("disk I/O error")))
+            publisher._look(1)
+        assert "has to wait" in caplog.text and len(publisher._outbox) == 0
+        publisher._look(2)
+        assert len(publisher._outbox) == 2
 
 
 def test_a_board_that_makes_up_names_fills_no_broker(settings, monkeypatch):

@@ -148,7 +148,11 @@ class Publisher:
             with closing(open_database(self._config.database, read_only=True)) as connection:
                 if self._anew.is_set():
                     self._anew.clear()
-                    self._begin(connection)
+                    try:
+                        self._begin(connection)
+                    except sqlite3.Error:
+                        self._anew.set()
+                        raise
                 self._follow(connection)
                 if number % _LOOK_FOR_REVOKED_EVERY == 0:
                     self._remove_ended(connection)
