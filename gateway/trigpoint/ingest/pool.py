@@ -18,7 +18,7 @@ from selectors import EVENT_READ, BaseSelector
 from typing import Protocol
 
 from trigpoint.errors import OperatorError
-from trigpoint.ingest.check import Finding, Job, check
+from trigpoint.ingest.check import Finding, Job, check_all
 from trigpoint.ingest.message import Delivery
 from trigpoint.ingest.worker import encode_jobs
 
@@ -104,7 +104,7 @@ class InProcess:
 
     def submit(self, chunk: Chunk) -> None:
         """Check a chunk at once."""
-        chunk.findings = [check(*job) for job in chunk.jobs]
+        chunk.findings = check_all(chunk.jobs)
 
     def close(self) -> None:
         """Do nothing: there is nothing to let go of."""

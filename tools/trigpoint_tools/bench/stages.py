@@ -17,7 +17,7 @@ from typing import TypeVar
 
 from trigpoint.ingest.batch import Batch
 from trigpoint.ingest.boards import Board, Boards
-from trigpoint.ingest.check import Claim, Fault, check, understood
+from trigpoint.ingest.check import Claim, Fault, check_all, understood
 from trigpoint.ingest.client import puback_packet, publish_packet
 from trigpoint.ingest.decision import BoardState
 from trigpoint.ingest.message import Message
@@ -100,7 +100,7 @@ def _take(
         for kid, raw in zip(loads.kids, loads.rounds[seq], strict=True)
     ][start : start + _BATCH]
     jobs = stages.timed("to_worker", lambda: _cross([(m.payload, m.arrival_ms, triage.signer(m)) for m in messages]))
-    findings = [check(*job) for job in jobs]
+    findings = check_all(jobs)
     parsed = stages.timed("parse", lambda: [parse(payload) for payload, _, _ in jobs])
     stages.timed(
         "verify",
