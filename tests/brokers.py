@@ -48,6 +48,7 @@ class RunningBroker:
     port: int
     command: list[str]
     log: Path
+    more_ports: tuple[int, ...] = ()
     process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
 
     def start(self) -> None:
@@ -58,7 +59,8 @@ class RunningBroker:
             if self.process.poll() is not None:
                 raise RuntimeError(f"{self.name} ended at once: {self.log.read_text()}")
             try:
-                socket.create_connection((HOST, self.port), timeout=1).close()
+                for port in (self.port, *self.more_ports):
+                    socket.create_connection((HOST, port), timeout=1).close()
                 return
             except OSError:
                 time.sleep(0.02)

@@ -54,6 +54,7 @@ class Gateway:
     max_spend_wei: int | None = None
     reprice_after_s: int = 3600
     clock: SetClock = field(default_factory=SetClock)
+    published: list[int] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.wire = Wire(self.contracts.chain.url)
@@ -81,6 +82,7 @@ class Gateway:
             ),
             every_s=self.every_s,
             clock=self.clock,
+            publish=self.published.append,
             sleep=lambda seconds: None,
         )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
@@ -20,9 +21,13 @@ from trigpoint.log import checkpoint, tree
 from trigpoint.log.merkle import ProofError
 from trigpoint.store import log, statements
 from trigpoint.store.database import migrate, open_database
+from trigpoint.words import counted
 
 _PAGES_AT_ONCE = 512
 _BYTES_AT_ONCE = 1 << 20
+_LOG_UNNOTICED = 128 << 20
+"""A write-ahead log of so many bytes troubles nobody."""
+
 _OLD_BACKUP = "docs/operating.md, 'An old backup', says what can be done"
 
 
@@ -64,27 +69,40 @@ def back_up(database: Path, target: Path, progress: Progress = lambda *_: None) 
     """Copy the database as it is at one moment, while others write to it. Returns what is in the copy.
 
     The copy appears under its name when all of it is on the disk, readable by its owner alone. A file of that name is
-    never replaced.
+    never replaced. Until the copy is done the database's write-ahead log can only grow; a backup that is too slow for
+    what is written meanwhile ends before the disk is full.
 
     Raises:
-        OperatorError: the file is there already, or cannot be written.
+        OperatorError: the file is there already, or cannot be written; or the write-ahead log has grown too much.
     """
     if target.exists():
         raise OperatorError(f"{target} is there already: name a new file")
     with closing(open_database(database, read_only=True)) as source, _unfinished(target) as unfinished:
+
+        def step(_: int, left: int, pages: int) -> None:
+            progress("copying pages", pages - left, pages)
+            _check_room(database)
+
         source.execute("BEGIN")  # holds on to this moment: without it each write of the gateway would start us anew
         held = content(source)
         with closing(sqlite3.connect(unfinished, isolation_level=None)) as copy:
-            source.backup(
-                copy,
-                pages=_PAGES_AT_ONCE,
-                progress=lambda _, left, pages: progress("copying pages", pages - left, pages),
-            )
+            source.backup(copy, pages=_PAGES_AT_ONCE, progress=step)
             copy.execute("PRAGMA journal_mode = DELETE")  # one file, not three
         _sync(unfinished)
         _name(unfinished, target)
         _sync(target.parent)
     return held
+
+
+def _check_room(database: Path) -> None:
+    """Make sure that the write-ahead log has not taken half of the room that there was: a full disk stops acks."""
+    log = database.with_name(database.name + "-wal")
+    size = log.stat().st_size if log.exists() else 0
+    if size > _LOG_UNNOTICED and size > shutil.disk_usage(database.parent).free:
+        raise OperatorError(
+            f"{log} has grown to {size >> 20} MiB while the backup went on, and the disk would be full: it was ended. "
+            "Back up to a faster disk, or when less comes in, or make room"
+        )
 
 
 class Restore:
@@ -147,9 +165,9 @@ class Restore:
                 if head is not None and not _extends(connection, head):
                     size = statements.size(connection)
                     raise OperatorError(
-                        f"{self._backup} has {size} statements, and others have seen a head of this log with "
-                        f"{head.size} ({head.where}): the log cannot go on from it. Restore a newer backup; if there "
-                        f"is none, `--new-log` begins a new log with what this one holds ({_OLD_BACKUP})"
+                        f"{self._backup} has {counted(size, 'statement')}, and others have seen a head of this log "
+                        f"with {head.size} ({head.where}): the log cannot go on from it. Restore a newer backup; if "
+                        f"there is none, `--new-log` begins a new log with what this one holds ({_OLD_BACKUP})"
                     )
 
     def replace(self, *, new_log: bool = False, chain_asked: bool = True) -> list[Path]:
@@ -203,8 +221,8 @@ class Restore:
         size = statements.size(copy)
         if stored > size:
             raise OperatorError(
-                f"the database in place is newer: {stored} statements, and {size} in {self._backup}. If it is broken, "
-                f"move {database} away and restore again"
+                f"the database in place is newer: {counted(stored, 'statement')}, and {size} in {self._backup}. If it "
+                f"is broken, move {database} away and restore again"
             )
         if not _extends(copy, Head("in place", head.size, head.root)):
             raise OperatorError(

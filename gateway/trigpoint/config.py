@@ -94,9 +94,12 @@ class Broker(Section):
     """The MQTT broker that the boards publish to. It is trusted to be there, and with nothing else."""
 
     host: str = Field(min_length=1, max_length=255)
-    """Name or address."""
+    """Name or address, under which boards reach it."""
     port: Port
-    """TCP port: 8883 with TLS, 1883 without, by custom."""
+    """TCP port for boards: 8883 with TLS, 1883 without, by custom."""
+    gateway_address: Annotated[str, AfterValidator(_listen)] = ""
+    """HOST:PORT of a listener at which no board can log in, for the gateway and what belongs to it: so no board can
+    take their client ids. The set-up that `gateway init` makes has one. Empty: the gateway connects as boards do."""
     tls: bool = True
     """Whether to speak TLS. The broker's certificate is always verified."""
     ca: OptionalPath = None
@@ -113,6 +116,13 @@ class Broker(Section):
         if self.password_file and not self.username:
             raise ValueError("password_file needs a username")
         return self
+
+    def for_gateway(self) -> Broker:
+        """Return these settings with `host` and `port` as the gateway is to use them."""
+        if not self.gateway_address:
+            return self
+        host, _, port = self.gateway_address.rpartition(":")
+        return self.model_copy(update={"host": host.removeprefix("[").removesuffix("]"), "port": int(port)})
 
 
 class Chain(Section):

@@ -15,10 +15,11 @@ from trigpoint.configfile import render
 from trigpoint.errors import OperatorError
 
 CONFIG_NAME = "gateway.toml"
+CHAIN_KEY = "keys/chain.key"
 KEY_MAKERS: dict[str, Callable[[Path], None]] = {
     "keys/log.pem": keyfiles.create_log_key,
     "keys/link.pem": keyfiles.create_link_key,
-    "keys/chain.key": keyfiles.create_chain_key,
+    CHAIN_KEY: keyfiles.create_chain_key,
 }
 
 
@@ -28,6 +29,7 @@ class Answers:
 
     broker_host: str = "localhost"
     broker_port: int = 8883
+    broker_gateway_address: str = ""
     broker_tls: bool = True
     broker_ca: str = ""
     broker_username: str = ""
@@ -42,6 +44,7 @@ class Answers:
     poll_s: int = 2
     max_fee_gwei: int = 500
     max_spend_per_day: str = "0.1"
+    owners: tuple[str, ...] = ()
     anchor_every_s: int = 3600
     metrics_listen: str = ""
     world: tuple[int, float, float] | None = None
@@ -101,11 +104,8 @@ def record_contracts(path: Path, device_registry: str, transparency_log: str, de
     Only the three values change; comments and all else stay as the operator left them.
 
     Raises:
-        OperatorError: the file cannot be read or written, or has no such keys, or they name other contracts already.
+        OperatorError: the file cannot be read or written, or has no such keys.
     """
-    config = load(path)
-    if config.chain.device_registry or config.chain.transparency_log:
-        raise OperatorError(f"{path} names contracts already; empty chain.device_registry and chain.transparency_log")
     text = path.read_text(encoding="utf-8")
     for key, value in (
         ("device_registry", device_registry),
@@ -133,6 +133,7 @@ def configuration(answers: Answers) -> str:
         "broker": {
             "host": answers.broker_host,
             "port": answers.broker_port,
+            "gateway_address": answers.broker_gateway_address,
             "tls": answers.broker_tls,
             "ca": answers.broker_ca,
             "username": answers.broker_username,
@@ -149,10 +150,11 @@ def configuration(answers: Answers) -> str:
             "poll_s": answers.poll_s,
             "max_fee_gwei": answers.max_fee_gwei,
             "max_spend_per_day": answers.max_spend_per_day,
-            "key_file": "keys/chain.key",
+            "key_file": CHAIN_KEY,
         },
         "log": {"key_file": "keys/log.pem"},
         "link": {"key_file": "keys/link.pem"},
+        "ingest": {"owners": answers.owners},
         "anchor": {"every_s": answers.anchor_every_s},
         "metrics": {"listen": answers.metrics_listen},
     }

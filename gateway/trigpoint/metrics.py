@@ -16,6 +16,7 @@ from prometheus_client import CollectorRegistry, PlatformCollector, ProcessColle
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from trigpoint import stated
 from trigpoint.broker.certificates import load_certificate
 from trigpoint.config import Config
 from trigpoint.errors import OperatorError
@@ -25,7 +26,6 @@ from trigpoint.store import queries
 from trigpoint.store.database import open_database
 
 _FRESH_S = 4.0
-_ALL = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -164,21 +164,22 @@ class _Stored(Collector):
 
 
 def _read(connection: sqlite3.Connection) -> Iterator[Metric]:
-    standings = queries.standings(connection, 0, _ALL)
+    active, ended, flagged = connection.execute(
+        "SELECT count(*) FILTER (WHERE active_until IS NULL), count(active_until), total(flagged) FROM boards"
+    ).fetchone()
     boards = GaugeMetricFamily("trigpoint_boards", "Boards by what the registry says of them.", labels=["state"])
-    boards.add_metric(["active"], sum(board.active_until_s is None for board in standings))
-    boards.add_metric(["ended"], sum(board.active_until_s is not None for board in standings))
+    boards.add_metric(["active"], active)
+    boards.add_metric(["ended"], ended)
     yield boards
-    flagged = sum(board.flagged for board in standings)
     yield _gauge("trigpoint_flagged_boards", "Boards whose key has signed two histories.", flagged)
-    lost = sum(board.lost for board in standings)
+    (lost,) = connection.execute("SELECT total(to_seq - from_seq + 1) FROM lost").fetchone()
     yield CounterMetricFamily("trigpoint_lost_statements", "Statements that boards declared lost.", value=lost)
     newest = GaugeMetricFamily(
         "trigpoint_board_newest_timestamp_seconds", "When a board's newest statement arrived.", labels=["board"]
     )
-    for board in standings:
-        if board.newest is not None and board.active_until_s is None:
-            newest.add_metric([board.kid.hex()], board.newest.arrival_ms / 1000)
+    for board in stated.boards(connection):
+        if board.active:
+            newest.add_metric([board.kid.hex()], board.arrival_ms / 1000)
     yield newest
     yield _gauge("trigpoint_log_leaves", "Statements in the log.", queries.counters(connection).get("accepted", 0))
     anchor = queries.final_anchor(connection)

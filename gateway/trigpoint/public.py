@@ -6,6 +6,7 @@ import logging
 import math
 import shutil
 import sqlite3
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,6 +21,7 @@ from trigpoint.log.tiles import tile_width
 from trigpoint.log.tree import HASH_SIZE, TILE_HEIGHT, TILE_WIDTH, TileReader
 from trigpoint.store import log, statements
 from trigpoint.wire.trust import Trust
+from trigpoint.words import counted
 
 STEP: Final = TILE_WIDTH * TILE_WIDTH
 """Leaves that are published at once, at most: 512 files and a few. A checkpoint follows each step."""
@@ -59,6 +61,11 @@ class PublicFiles:
         directory.mkdir(parents=True, exist_ok=True)
         self._published = self._checkpoint.exists()
         self._size = self._published_size()
+
+    @property
+    def size(self) -> int:
+        """How many leaves the checkpoint in the directory covers."""
+        return self._size
 
     def write_trust(self, trust: Trust) -> None:
         """Write trust.json, unless it says the same already."""
@@ -106,9 +113,9 @@ class PublicFiles:
         head, reader = log.current(self._connection)
         if published.size > head.size or published.root != tree.root(reader, published.size):
             raise OperatorError(
-                f"the database has {head.size} leaves and does not extend {self._checkpoint} of {published.size}, "
-                "which others may have seen: it was restored from an old backup; restore a newer one "
-                "(docs/operating.md, 'An old backup')"
+                f"the database has {counted(head.size, 'leaf')} and does not extend {self._checkpoint} of "
+                f"{published.size}, which others may have seen: it was restored from an old backup; restore a newer "
+                "one (docs/operating.md, 'An old backup')"
             )
         return published.size
 
@@ -140,6 +147,8 @@ class PublicFiles:
 class Publisher:
     """Publishes from time to time: each time costs a few writes, whether one leaf is new or a hundred.
 
+    `tick` and `step` belong to the thread that has the directory's database connection, `reach` to any.
+
     Args:
         public: the directory.
         every_s: seconds between two publishings, unless the directory is behind: then it goes on at once.
@@ -151,19 +160,47 @@ class Publisher:
         self._every_s = every_s
         self._monotonic = monotonic
         self._due = -math.inf
+        self._wanted = 0
+        self._in_vain = False
+        self._moved = threading.Condition()
 
     def tick(self) -> None:
         """Publish a step if it is time. What the disk refuses is logged and tried again when it is time once more."""
-        if self._monotonic() >= self._due and self.step():
+        if (self._monotonic() >= self._due or self._wanted > self._public.size) and self.step():
             self._due = self._monotonic() + self._every_s
 
     def step(self) -> bool:
         """Publish a step now. Returns whether nothing is left to do, or nothing can be done now."""
         try:
-            return self._public.publish()
+            done = self._public.publish()
         except (OSError, sqlite3.OperationalError) as error:
             _log.error("public files are behind, and are tried again error=%r", str(error))
+            self.give_up()
             return True
+        with self._moved:
+            self._moved.notify_all()
+        return done
+
+    def reach(self, size: int, timeout_s: float = 30.0) -> None:
+        """Wait until `size` leaves are published, which the next ticks do.
+
+        Raises:
+            OperatorError: they were not in so many seconds, or the disk refused.
+        """
+        with self._moved:
+            self._wanted, self._in_vain = size, False
+            self._moved.wait_for(lambda: self._public.size >= size or self._in_vain, timeout_s)
+            if self._public.size < size:
+                raise OperatorError(
+                    f"{self._public.size:,} of {counted(size, 'leaf')} published: the anchor waits, so that whoever "
+                    "sees it finds its checkpoint; see whether data/public can be written"
+                )
+
+    def give_up(self) -> None:
+        """Let nobody wait for what will not be published now."""
+        with self._moved:
+            self._wanted, self._in_vain = 0, True
+            self._moved.notify_all()
 
 
 def _levels(old: int, new: int) -> Iterator[tuple[int, int, int]]:

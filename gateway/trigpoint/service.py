@@ -29,6 +29,7 @@ from trigpoint.store.database import open_database
 from trigpoint.store.writer import Writer
 from trigpoint.systemd import Notifier, listening_sockets
 from trigpoint.watchdog import Watchdog
+from trigpoint.words import counted
 
 _log = logging.getLogger(__name__)
 
@@ -115,13 +116,22 @@ def _start(config: Config, watch: _Watch, stack: ExitStack) -> tuple[Publisher, 
     writer = stack.enter_context(Writer(config.database))
     reader = open_database(config.database, read_only=True)
     stack.callback(reader.close)
-    _ready("store", f"{statements.size(reader)} statements in {config.database}")
+    _ready("store", f"{counted(statements.size(reader), 'statement')} in {config.database}")
+
+    def publish(size: int) -> None:
+        publisher.reach(size)  # which is there before the first anchor
 
     chain = ChainLoop(
-        config, log_key, writer, clock, failed=watch.failed, moved=watch.parts.watch("chain", chain_loop.STALLS_S)
+        config,
+        log_key,
+        writer,
+        clock,
+        failed=watch.failed,
+        moved=watch.parts.watch("chain", chain_loop.STALLS_S),
+        publish=publish,
     )
     away = "" if chain.check() else " when last seen: it could not be checked yet"
-    _ready("chain", f"chain {config.chain.chain_id}, {queries.active_boards(reader)} active boards{away}")
+    _ready("chain", f"chain {config.chain.chain_id}, {counted(queries.active_boards(reader), 'active board')}{away}")
     trust = chain.trust
 
     try:
@@ -141,15 +151,19 @@ def _start(config: Config, watch: _Watch, stack: ExitStack) -> tuple[Publisher, 
         workers=config.ingest.workers or None,
     )
     ingest = Ingest(writer, link_key, clock, watch.failed, pace=pace, limits=limits)
-    session = Session(config.broker, clock, ingest.receive, watch.failed)
+    broker = config.broker.for_gateway()
+    session = Session(broker, clock, ingest.receive, watch.failed)
     stack.callback(session.stop)  # after ingest.stop, so that the acks of the last batch still go out
     ingest.start(session)
     stack.callback(ingest.stop)
-    session.start()
-    _ready("broker", f"{config.broker.host}:{config.broker.port}")
+    if session.start():
+        _ready("broker", f"{broker.host}:{broker.port}")
+    else:
+        _say(f"waiting: broker: {broker.host}:{broker.port} is away")
 
     chain.start()
     stack.callback(chain.stop)
+    stack.callback(publisher.give_up)
 
     if config.api.listen:
         handed_over = listening_sockets(os.environ, os.getpid()).get(api.SOCKET_NAME)

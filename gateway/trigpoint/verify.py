@@ -17,6 +17,7 @@ from trigpoint.wire import receipt as receipts
 from trigpoint.wire.errors import WireError
 from trigpoint.wire.receipt import ReceiptFile
 from trigpoint.wire.trust import Trust
+from trigpoint.words import counted
 
 CHECKS = ("format", "board key", "board signature", "inclusion", "log identity", "log signature", "anchor")
 """The checks that need no chain, in the order in which they are made."""
@@ -69,7 +70,7 @@ def verify_offline(data: bytes, trust: Trust | None) -> Verdict:
         return Verdict([failed, *skipped], None, verified=False)
     root, inclusion = _inclusion(receipt)
     checks = [
-        Check("format", "ok", f"{len(data)} bytes, each as the protocol wants it."),
+        Check("format", "ok", f"{counted(len(data), 'byte')}, each as the protocol wants it."),
         _board_key(receipt),
         _board_signature(receipt),
         inclusion,
@@ -99,7 +100,7 @@ def _board_signature(receipt: ReceiptFile) -> Check:
     return _check(
         "board signature",
         receipt.board_key.verify(statement.signature, statement.to_be_signed()),
-        f"The board signed statement {statement.seq} with {len(statement.readings)} readings.",
+        f"The board signed statement {statement.seq} with {counted(len(statement.readings), 'reading')}.",
         "The board's key did not sign this statement.",
     )
 
@@ -162,6 +163,6 @@ def _anchor(receipt: ReceiptFile, trust: Trust | None, root: bytes | None) -> Ch
     return _check(
         "anchor",
         not wrong,
-        f"The log says that this root of {anchor.size} entries is on {where}.",
+        f"The log says that this root of {counted(anchor.size, 'entry')} is on {where}.",
         f"The anchor does not fit: {'; '.join(wrong)}.",
     )

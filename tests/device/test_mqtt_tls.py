@@ -18,7 +18,7 @@ from pathlib import Path
 import paho.mqtt.client as paho
 import pytest
 import trigpoint.broker
-from brokers import MOSQUITTO, RunningBroker, make_mosquitto
+from brokers import MOSQUITTO, RunningBroker, free_port, make_mosquitto
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -228,7 +228,9 @@ def test_board_works_with_the_shipped_configuration(tmp_path: Path) -> None:
     text = (SHIPPED / "mosquitto.conf").read_text()
     for shipped, here in (
         ("listener 8883\n", f"listener {running.port} 127.0.0.1\n"),
+        ("listener 8884 ", f"listener {free_port()} "),
         ("/etc/mosquitto/trigpoint/server", f"{tmp_path}/server"),
+        ("/etc/mosquitto/trigpoint/passwd-gateway", "/etc/mosquitto/trigpoint/passwd"),
         ("/etc/mosquitto/trigpoint/passwd", str(password_file(tmp_path))),
         ("/etc/mosquitto/trigpoint/acl", str(SHIPPED / "acl")),
         ("persistence true\n", f"persistence true\npersistence_location {tmp_path}/sessions/\nuser root\n"),

@@ -176,7 +176,7 @@ def test_what_was_in_ram_is_missing_just_before_the_cut_and_nowhere_else(at: int
 
 
 def test_a_prev_that_does_not_follow_is_found() -> None:
-    odd = replace(STATEMENTS[2], prev=bytes(32))
+    odd = STATEMENTS[2]._replace(prev=bytes(32))
     account = check(stored([*STATEMENTS[:2], odd, *STATEMENTS[3:]]))
     assert any("does not follow" in fault for fault in account.faults)
 

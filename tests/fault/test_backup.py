@@ -6,6 +6,7 @@ import sqlite3
 import stat
 import threading
 import time
+import types
 from contextlib import closing
 from pathlib import Path
 
@@ -16,8 +17,10 @@ from trigpoint.backup import back_up
 from trigpoint.cli import app
 from trigpoint.config import load
 from trigpoint.errors import OperatorError
+from trigpoint.store import database as store
 from trigpoint.store import queries, registry
 from trigpoint.store.database import open_database
+from trigpoint.store.writer import Writer
 from trigpoint.verify import verify_offline
 from trigpoint.wire.trust import Trust
 from trigpoint_tools.crash.campaign import OFTEN
@@ -75,6 +78,37 @@ def command(*arguments):
 def remove_database(config):
     for path in config.data.glob("trigpoint.db*"):
         path.unlink()
+
+
+def write_meanwhile(writer, size):
+    """Give the database something new, as a gateway under load would."""
+    writer.submit(
+        lambda connection: connection.execute(
+            "INSERT INTO rejected VALUES (NULL, 'size', '', '', zeroblob(?), 1, 1)", (size,)
+        )
+    )
+
+
+def test_a_backup_that_is_too_slow_ends_before_the_disk_is_full_and_the_log_shrinks_again(tmp_path, monkeypatch):
+    database, log = tmp_path / "trigpoint.db", tmp_path / "trigpoint.db-wal"
+    monkeypatch.setattr(store, "_LOG_KEPT", 1 << 20)
+    monkeypatch.setattr(backup, "_LOG_UNNOTICED", 4 << 20)
+    monkeypatch.setattr(backup, "_PAGES_AT_ONCE", 8)
+    free = 6 << 20
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: types.SimpleNamespace(free=free))
+    with Writer(database) as writer:
+        for _ in range(10):
+            write_meanwhile(writer, 100_000)
+        with pytest.raises(OperatorError, match=r"trigpoint.db-wal has grown to \d MiB .* it was ended"):
+            back_up(database, tmp_path / "copy.db", lambda *_: write_meanwhile(writer, 500_000))
+        assert [path.name for path in tmp_path.iterdir() if "copy" in path.name] == []
+        grown = log.stat().st_size
+        assert free < grown < 2 * free
+        for _ in range(20):
+            write_meanwhile(writer, 10_000)
+        assert log.stat().st_size <= 2 << 20, "it is cut back once nobody reads the old moment any more"
+        free = 1 << 40
+        back_up(database, tmp_path / "copy.db", lambda *_: write_meanwhile(writer, 500_000))
 
 
 def test_an_old_backup_never_forks_the_log_and_a_new_log_goes_on_from_it(_site, tmp_path):

@@ -2,6 +2,7 @@
 
 import sqlite3
 import time
+from dataclasses import replace
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -149,6 +150,18 @@ def test_locks_that_only_a_new_start_mends_end_it_with_a_word(tmp_path):
         wait_for(lambda: failures)
         assert isinstance(failures[0], OperatorError) and "start the gateway again" in str(failures[0])
         assert replies.told == []
+        ingest.stop()
+
+
+def test_locks_that_only_a_new_start_mends_end_it_also_while_it_folds(tmp_path):
+    """With no statement on its way nothing but the fold would ever meet them; each attempt takes SQLite ten seconds."""
+    failures = []
+    with Writer(tmp_path / "test.db", opener=failing_opener) as writer:
+        ingest = Ingest(writer, LINK_KEY, SystemClock(), failures.append, pace=replace(PACE, log_s=0.05))
+        ingest.start(Replies())
+        Failing.fails, Failing.code = "COMMIT", sqlite3.SQLITE_PROTOCOL
+        wait_for(lambda: failures)
+        assert isinstance(failures[0], OperatorError) and "start the gateway again" in str(failures[0])
         ingest.stop()
 
 

@@ -48,7 +48,7 @@ class Gateway:
         self.lines = []
         for line in self.process.stdout:
             self.lines.append(line.strip())
-            if line.startswith("ready: broker"):
+            if line.startswith(("ready: broker", "waiting: broker")):
                 return
         raise AssertionError(self.errors.read_text())
 
@@ -185,6 +185,47 @@ def gateway_directory(tmp_path, contracts, embedded_broker):
         signal.signal(number, handler)
 
 
+def test_a_broker_that_starts_after_the_gateway(gateway_directory, embedded_broker, contracts):
+    """After a power cut they come up in any order; and the chain, the metrics and the API need no broker."""
+    settings, path = gateway_directory
+    embedded_broker.stop()
+    gateway = Gateway(settings, path.parent)
+    try:
+        assert gateway.lines[-1] == f"waiting: broker: 127.0.0.1:{embedded_broker.port} is away"
+        told = "cannot reach the MQTT broker"
+        deadline = time.monotonic() + 20
+        while told not in gateway.errors.read_text():
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        embedded_broker.start()
+        board = TestBoard(1)
+        register(contracts, board)
+        board.next()
+        client = BoardClient(embedded_broker.port, keyfiles.load_link_key(settings.link.key_file), [board])
+        client.deliver([board], timeout_s=60)
+        client.close()
+        assert gateway.errors.read_text().count(told) == 1
+    finally:
+        assert gateway.end(signal.SIGTERM) == 0
+
+
+def test_whoever_sees_an_anchor_finds_its_checkpoint(gateway_directory, embedded_broker, contracts):
+    settings, path = gateway_directory
+    board = TestBoard(1)
+    register(contracts, board)
+    gateway = Gateway(settings, path.parent)
+    client = BoardClient(embedded_broker.port, keyfiles.load_link_key(settings.link.key_file), [board])
+    try:
+        board.next()
+        client.deliver([board])
+        anchored = wait_anchor(settings, 1).size
+        said = (settings.public / "checkpoint").read_text().splitlines()
+        assert int(said[1]) >= anchored, "published long before publish_s has passed"
+        client.close()
+    finally:
+        assert gateway.end(signal.SIGTERM) == 0
+
+
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [
@@ -192,7 +233,6 @@ def gateway_directory(tmp_path, contracts, embedded_broker):
         ("chain_id", "1", "chain 31337, not 1"),
         ("transparency_log", f'"0x{"11" * 20}"', r"no contract at 0x1{40}.*chain\.transparency_log"),
         ("device_registry", '""', "empty: run `trigpoint chain deploy --gateway DIR`"),
-        ("port", "1", r"cannot reach the MQTT broker at 127\.0\.0\.1:1"),
     ],
 )
 def test_what_the_operator_must_put_right_is_told_in_one_line(gateway_directory, key, value, message):

@@ -1,5 +1,6 @@
 """Worker processes that are killed, that keep dying, and that are left behind."""
 
+import hashlib
 import os
 import signal
 import sqlite3
@@ -165,6 +166,47 @@ def test_a_worker_that_is_killed_is_replaced_and_nothing_is_lost(writer, boards)
     assert writer.submit(statements.size) == 30 * turns
 
 
+class SlowAfterTheFirst(pool.InProcess):
+    """Checks one chunk at once, and the next when it is told to."""
+
+    def __init__(self):
+        self.held = []
+        self.first = True
+
+    def room(self):
+        return not self.held
+
+    def submit(self, chunk):
+        if self.first:
+            super().submit(chunk)
+            self.first = False
+        else:
+            self.held.append(chunk)
+
+
+def test_who_waits_for_a_slow_worker_sleeps_meanwhile(writer, boards, monkeypatch):
+    failures, looks = [], []
+    pace = Pace(gather_s=0.001, linger_s=60.0, quiet_s=0.05)
+    ingest = Ingest(writer, LINK_KEY, SystemClock(), failures.append, pace=pace)
+    replies, slow = Replies(), SlowAfterTheFirst()
+    monkeypatch.setattr(ingest, "_checkers", slow)
+    select = ingest._selector.select
+    monkeypatch.setattr(ingest._selector, "select", lambda pause: looks.append(pause) or select(pause))
+    send(ingest, boards, 25)  # 64 in the first chunk, and 11 in the second
+    ingest.start(replies)
+    wait_for(lambda: slow.held)
+    time.sleep(0.1)
+    looks.clear()
+    time.sleep(0.5)
+    assert len(looks) <= 5
+    slow.submit = lambda chunk: pool.InProcess.submit(slow, chunk)
+    pool.InProcess.submit(slow, slow.held.pop())
+    ingest._inbox.wake()
+    wait_for(lambda: len(confirmed(replies)) == 75)
+    ingest.stop()
+    assert not failures
+
+
 def test_workers_that_keep_dying_end_the_gateway_and_nothing_is_acked(writer, boards, monkeypatch):
     monkeypatch.setattr(pool, "_WORKER", ["-c", "import sys; sys.exit(3)"])
     failures = []
@@ -178,6 +220,49 @@ def test_workers_that_keep_dying_end_the_gateway_and_nothing_is_acked(writer, bo
     assert writer.submit(statements.size) == 0
 
 
+FRAGILE = """
+import os
+from trigpoint.ingest import check, worker
+parse = check.parse
+def fragile(payload):
+    if b"poison" in payload:
+        os.abort()
+    return parse(payload)
+check.parse = fragile
+worker.main()
+"""
+
+
+@pytest.mark.parametrize("workers", [2, 3])
+def test_a_message_that_ends_workers_ends_no_more_of_them_than_it_takes_to_know(
+    writer, boards, monkeypatch, caplog, workers
+):
+    """The broker gives it again to whoever has not confirmed it: to this gateway and all that come after it."""
+    monkeypatch.setattr(pool, "_WORKER", ["-c", FRAGILE])
+    failures = []
+    ingest, replies = started(writer, workers, failures)
+    send(ingest, boards, 20)
+    poison = [Message.of(f"trig/1/{number}/s", b"poison %d" % number, 0) for number in range(6)]
+    for number, message in enumerate(poison):
+        ingest.receive(Delivery(message, 1, 60 + number))
+    send(ingest, boards, 20, first=66)
+    wait_for(lambda: len(confirmed(replies)) == 126, 60)
+    assert confirmed(replies) == list(range(126))
+    assert ingest.statistics().by_reason == {"accepted": 120, "shape": 6}
+    condemned = [record.args[-1] for record in caplog.records if "which is refused" in record.msg]
+    assert sorted(condemned) == sorted(hashlib.sha256(message.payload).hexdigest() for message in poison)
+    ended = caplog.text.count("a worker process ended")
+    ingest.receive(Delivery(poison[0], 1, 126))
+    send(ingest, boards, 5, first=127)
+    wait_for(lambda: len(confirmed(replies)) == 142, 30)
+    assert ingest.statistics().by_reason == {"accepted": 135, "shape": 7}
+    assert caplog.text.count("a worker process ended") == ended
+    assert len(children()) <= workers
+    ingest.stop()
+    assert not failures
+    assert not children()
+
+
 def test_a_worker_that_was_replaced_has_nothing_more_to_say(boards):
     """Two may die at one moment, and what the first leaves goes to the second, which is found dead before its turn."""
     with DefaultSelector() as selector:
@@ -187,8 +272,10 @@ def test_a_worker_that_was_replaced_has_nothing_more_to_say(boards):
         (key,) = selector.get_map().values()
         workers._replace(workers._workers[0])
         key.data()
-        for found, _ in selector.select(10):
-            found.data()
+        deadline = time.monotonic() + 10
+        while chunk.findings is None and time.monotonic() < deadline:
+            for found, _ in selector.select(1):
+                found.data()
         workers.close()
     assert chunk.findings is not None and chunk.findings[0][0] == boards[0].kid
 

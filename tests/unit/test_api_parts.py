@@ -1,16 +1,19 @@
 """The parts that every route of the API stands on: tokens, limits, cursors, decimals."""
 
+import csv
+import io
 import stat
 from fractions import Fraction
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from trigpoint.api import cursors, decimals, limits
+from trigpoint.api import columns, cursors, decimals, limits
 from trigpoint.api.parameters import MAX_S, Moment
 from trigpoint.api.problems import ProblemError
 from trigpoint.api.tokens import PREFIX, Scope, TokenFile
 from trigpoint.errors import OperatorError
+from trigpoint.store.series import Row
 
 READINGS = frozenset({Scope.READINGS})
 _places = st.lists(st.integers(0, 2**53 - 1), min_size=1, max_size=4)
@@ -170,3 +173,15 @@ def test_moments(text, seconds):
     from pydantic import TypeAdapter
 
     assert TypeAdapter(Moment).validate_python(text) == seconds
+
+
+@given(st.text(st.characters(min_codepoint=0x20, max_codepoint=0x7E), min_size=1, max_size=16), st.integers(-99, 99))
+@example("=HYPERLINK(A1)", -7)
+@example("@SUM(1)", -7)
+def test_no_text_of_a_board_is_a_formula_and_no_number_becomes_text(unit, mantissa):
+    row = Row(0, 0, 0, 1_700_000_000_000, 1_700_000_000, "board", "t", unit, mantissa, -1)
+    line = columns.csv_header() + columns.csv_lines([columns.Exported("ab" * 32, row)])
+    (cell,) = csv.DictReader(io.StringIO(line.decode(), newline=""))
+    assert cell["unit"][0] not in "=+-@\t\r\n"
+    assert cell["unit"].removeprefix("'") == unit.removeprefix("'")
+    assert (cell["mantissa"], cell["value"]) == (str(mantissa), decimals.text(mantissa, -1))

@@ -2,11 +2,13 @@
 
 import os
 import signal
+import socket
 import ssl
 import stat
 import subprocess
 import threading
 import time
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -21,7 +23,7 @@ from trigpoint.broker import certificates, folder, passwords
 from trigpoint.errors import OperatorError
 
 NOW = datetime.now(UTC)
-BOARD = "ab" * 32
+BOARD, OTHER = "ab" * 32, "cd" * 32
 
 
 def mode(path):
@@ -42,7 +44,7 @@ def files(place):
 
 def test_what_is_private_is_readable_by_its_owner_alone(made):
     folder.add_user(made, BOARD)
-    for name in ("ca.key", "server.key", "passwd", f"passwords/{BOARD}"):
+    for name in ("ca.key", "server.key", "passwd", "passwd-gateway", f"passwords/{BOARD}"):
         assert mode(made / name) == 0o600, name
     assert mode(made) == mode(made / "passwords") == 0o700
 
@@ -54,7 +56,7 @@ def test_made_again_only_what_has_to_change_changes(made):
     assert not again.authority
     assert not again.certificate
     assert files(made) == before
-    later = folder.make(made, ["broker.example"], 8883, NOW + timedelta(days=101))
+    later = folder.make(made, ["broker.example"], 8883, NOW + timedelta(days=101), gateway="localhost:8884")
     assert later.certificate
     assert set(later.names) == {"broker.example", "localhost", HOST}
     changed = {path for path, data in files(made).items() if before[path] != data}
@@ -106,6 +108,42 @@ def test_users_come_stay_and_go(made):
     assert folder.users(made) == ["owner"]
 
 
+def test_boards_and_gateway_log_in_at_listeners_of_their_own(made):
+    for name in (BOARD, "gateway", "owner", "homeassistant"):
+        folder.add_user(made, name)
+    lists = {name: set(passwords.parse((made / name).read_text())) for name in ("passwd", "passwd-gateway")}
+    assert lists == {"passwd": {BOARD, "owner", "homeassistant"}, "passwd-gateway": {"gateway", "owner"}}
+    folder.remove_user(made, "owner")
+    assert folder.users(made) == [BOARD, "gateway", "homeassistant"]
+
+
+def test_a_set_up_with_one_list_is_parted_and_no_password_changes(made):
+    sealed = {name: passwords.seal(name) for name in (BOARD, "gateway", "owner")}
+    (made / "passwd").write_text(passwords.render(sealed))
+    (made / "passwd-gateway").unlink()
+    folder.make(made, ["localhost"], 8883, NOW, renew=True)
+    assert passwords.parse((made / "passwd").read_text()) == {name: sealed[name] for name in (BOARD, "owner")}
+    assert passwords.parse((made / "passwd-gateway").read_text()) == {
+        name: sealed[name] for name in ("gateway", "owner")
+    }
+
+
+@pytest.mark.parametrize(
+    ("host", "port", "address", "listener"),
+    [
+        ("localhost", 8883, "localhost:8884", "listener 8884 127.0.0.1"),
+        (f"{socket.gethostname()}.local", 1883, "localhost:1884", "listener 1884 127.0.0.1"),
+        ("broker.example", 65_535, "broker.example:65534", "listener 65534"),
+        ("fd00::1", 8883, "[fd00::1]:8884", "listener 8884"),
+    ],
+)
+def test_only_this_machine_reaches_the_gateways_listener_of_a_broker_here(tmp_path, host, port, address, listener):
+    assert folder.gateway_address(host, port) == address
+    folder.make(tmp_path / "broker", [host], port, NOW)
+    lines = (tmp_path / "broker" / "mosquitto.conf").read_text().splitlines()
+    assert [line for line in lines if line.startswith("listener")] == [f"listener {port}", listener]
+
+
 def test_a_folder_that_is_not_there_or_damaged_is_named(tmp_path, made):
     with pytest.raises(OperatorError, match=r"nothing.*No such file.*broker renew"):
         folder.add_user(tmp_path / "nothing", BOARD)
@@ -141,24 +179,42 @@ def test_any_password_file_is_read_or_refused(text):
 # With a real Mosquitto
 
 
+@dataclass
+class Serving:
+    """Mosquitto with this set-up, but for the paths of the field."""
+
+    place: Path
+    running: RunningBroker
+    gateway_port: int
+
+    @property
+    def port(self):
+        return self.running.port
+
+    def password(self, name):
+        return (self.place / "passwords" / name).read_text().strip()
+
+
 @pytest.fixture
 def serving(made, tmp_path):
-    """Mosquitto with this set-up, but for the paths of the field."""
     if MOSQUITTO is None:
         pytest.skip("Mosquitto is not installed (apt-get install mosquitto)")
-    for name in ("gateway", BOARD):
+    for name in ("gateway", "owner", BOARD, OTHER):
         folder.add_user(made, name)
-    port = free_port()
+    port, gateway_port = free_port(), free_port()
+    folder.make(made, ["localhost"], port, NOW, gateway=f"localhost:{gateway_port}")
     text = (made / "mosquitto.conf").read_text()
-    assert text.count("/etc/mosquitto/trigpoint/") == 4
-    text = text.replace("/etc/mosquitto/trigpoint/", f"{made}/").replace("listener 8883", f"listener {port} {HOST}")
+    assert text.count("/etc/mosquitto/trigpoint/") == 8
+    text = text.replace("/etc/mosquitto/trigpoint/", f"{made}/").replace(f"listener {port}", f"listener {port} {HOST}")
     sessions = tmp_path / "sessions"
     sessions.mkdir(mode=0o777)
     config = tmp_path / "mosquitto.conf"
     config.write_text(f"{text}\npersistence_location {sessions}/\nuser {os.environ.get('USER', 'root')}\n")
-    running = RunningBroker("mosquitto", port, [MOSQUITTO, "-c", str(config)], tmp_path / "mosquitto.log")
+    running = RunningBroker(
+        "mosquitto", port, [MOSQUITTO, "-c", str(config)], tmp_path / "mosquitto.log", (gateway_port,)
+    )
     running.start()
-    yield running
+    yield Serving(made, running, gateway_port)
     running.stop()
 
 
@@ -178,11 +234,80 @@ def connect(port, ca, name, password, host="localhost"):
     return answer[0]
 
 
+class Client:
+    """A connection that notes what it hears, and whether it was ever ended from the other side."""
+
+    def __init__(self, serving, port, name, client_id, *, password=None, topics=(), clean=True):
+        self.heard, self.answer, self.ended = [], [], threading.Event()
+        self._done = threading.Event()
+        self.client = client = paho.Client(
+            CallbackAPIVersion.VERSION2, client_id, clean_session=clean, reconnect_on_failure=False
+        )
+        client.username_pw_set(name, serving.password(name) if password is None else password)
+        client.tls_set_context(ssl.create_default_context(cafile=serving.place / "ca.pem"))
+        client.on_connect = lambda _client, _user, _flags, reason, _properties: self._connected(str(reason), topics)
+        client.on_subscribe = lambda *_: self._done.set()
+        client.on_message = lambda _client, _user, message: self.heard.append((message.topic, message.payload))
+        client.on_disconnect = lambda *_: self.ended.set()
+        client.connect("localhost", port)
+        client.loop_start()
+        assert self._done.wait(10)
+
+    def _connected(self, answer, topics):
+        self.answer.append(answer)
+        if answer == "Success" and topics:
+            self.client.subscribe([(topic, 1) for topic in topics])
+        else:
+            self._done.set()
+
+    def close(self):
+        self.client.disconnect()
+        self.client.loop_stop()
+
+
+def test_a_board_cannot_throw_off_another_nor_the_gateway(serving):
+    """Mosquitto ends a connection when another comes with its client id, and takes over its session."""
+    acks, statements = f"trig/1/{OTHER}/a", f"trig/1/{OTHER}/s"
+    victim = Client(serving, serving.port, OTHER, OTHER, topics=[acks], clean=False)
+    gateway = Client(
+        serving, serving.gateway_port, "gateway", "trigpoint-gateway-1", topics=["trig/1/+/s"], clean=False
+    )
+    helpers = [
+        Client(serving, serving.gateway_port, name, client_id)
+        for name, client_id in (("gateway", "trigpoint-gateway-1-homeassistant"), ("owner", "a"), ("owner", "b"))
+    ]
+    own = serving.password(BOARD)
+    attacks = [
+        (serving.port, BOARD, OTHER, own, "Success"),
+        (serving.port, BOARD, "trigpoint-gateway-1", own, "Success"),
+        (serving.port, BOARD, "", own, "Success"),
+        (serving.port, OTHER, OTHER, own, "Not authorized"),
+        (serving.port, "gateway", "trigpoint-gateway-1", serving.password("gateway"), "Not authorized"),
+        (serving.gateway_port, BOARD, OTHER, own, "Not authorized"),
+        (serving.gateway_port, BOARD, "trigpoint-gateway-1", own, "Not authorized"),
+    ]
+    for port, name, client_id, password, answer in attacks:
+        attacker = Client(serving, port, name, client_id, password=password)
+        assert attacker.answer == [answer], (name, client_id)
+        attacker.close()
+    victim.client.publish(statements, b"after all", qos=1).wait_for_publish(10)
+    gateway.client.publish(acks, b"heard", qos=1).wait_for_publish(10)
+    deadline = time.monotonic() + 10
+    while not (victim.heard and gateway.heard) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    everybody = [victim, gateway, *helpers]
+    assert not any(client.ended.is_set() for client in everybody)
+    assert (victim.heard, gateway.heard) == ([(acks, b"heard")], [(statements, b"after all")])
+    for client in everybody:
+        client.close()
+
+
 def test_mosquitto_takes_certificate_and_passwords(made, serving):
     good = {name: (made / "passwords" / name).read_text().strip() for name in ("gateway", BOARD)}
     for name, password in good.items():
-        assert connect(serving.port, made / "ca.pem", name, password) == "Success"
-        assert connect(serving.port, made / "ca.pem", name, password, HOST) == "Success"
+        port = serving.gateway_port if name == "gateway" else serving.port
+        assert connect(port, made / "ca.pem", name, password) == "Success"
+        assert connect(port, made / "ca.pem", name, password, HOST) == "Success"
     for name, password in [("gateway", good[BOARD]), ("gateway", ""), ("owner", good["gateway"]), ("", "")]:
         assert connect(serving.port, made / "ca.pem", name, password) == "Not authorized"
     with pytest.raises(ssl.SSLCertVerificationError):
@@ -190,10 +315,10 @@ def test_mosquitto_takes_certificate_and_passwords(made, serving):
 
 
 def test_a_board_added_later_is_let_in_after_a_reload(made, serving):
-    path = folder.add_user(made, "cd" * 32)
+    path = folder.add_user(made, "ef" * 32)
     # Once it answers, it also knows what SIGHUP means; before, that would end it.
     assert connect(serving.port, made / "ca.pem", path.name, path.read_text().strip()) == "Not authorized"
-    serving.process.send_signal(signal.SIGHUP)
+    serving.running.process.send_signal(signal.SIGHUP)
     deadline = time.monotonic() + 10
     while connect(serving.port, made / "ca.pem", path.name, path.read_text().strip()) != "Success":
         assert time.monotonic() < deadline

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from trigpoint.chain.anchoring import is_due
 from trigpoint.chain.heads import ChainHead, Standing, compare
+from trigpoint.errors import OperatorError
 from trigpoint.store import chain as store
 from trigpoint.store.chain import Attempts, State
 
@@ -77,6 +78,22 @@ def test_no_bytes_leave_before_the_database_says_so(gateway: Gateway) -> None:
     gateway.grow(1)
     gateway.run(3)
     assert states == [State.SENT, State.SENT]
+
+
+def test_no_anchor_leaves_before_its_leaves_are_published(gateway: Gateway) -> None:
+    gateway.run(2)
+    gateway.grow(3)
+    gateway.anchorer._publish = refuse_to_publish
+    with pytest.raises(OperatorError, match="the disk is full"):
+        gateway.anchorer.step()
+    assert gateway.anchors() == []
+    gateway.start()
+    gateway.run(2)
+    assert gateway.anchors() == [(3, State.FINAL)] and gateway.published == [3]
+
+
+def refuse_to_publish(size: int) -> None:
+    raise OperatorError("the disk is full")
 
 
 def test_an_anchor_that_is_mined_between_two_questions_is_not_given_up(gateway: Gateway) -> None:

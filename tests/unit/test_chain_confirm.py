@@ -79,6 +79,7 @@ def anchored(contracts: Contracts, tmp_path: Path) -> Iterator[Anchored]:
             limits=Limits(confirmations=0),
             every_s=0,
             clock=SystemClock(),
+            publish=lambda size: None,
         )
         for _ in range(3):
             anchorer.step()
@@ -147,7 +148,7 @@ def test_another_transaction_of_the_same_block_or_a_reverted_one(anchored: Ancho
 
 
 def test_a_board_that_was_not_active_then(anchored: Anchored) -> None:
-    stranger = replace(anchored.receipt.statement, kid=SoftwareBoard(201).kid)
+    stranger = anchored.receipt.statement._replace(kid=SoftwareBoard(201).kid)
     assert replace(anchored, receipt=replace(anchored.receipt, statement=stranger)).check() == all_but(
         "failed", "registry"
     )

@@ -1,5 +1,7 @@
 """What a day's anchors count as, whatever the node says that they have cost."""
 
+from dataclasses import replace
+
 import pytest
 from eth_account import Account
 from trigpoint.chain.signing import Unsigned, sign
@@ -46,3 +48,25 @@ def test_a_node_cannot_have_us_pay_much_and_count_little(tip: int | None) -> Non
             break
         day.append(one)
     assert len(day) * 80_000 * 500 * GWEI <= 2 * limit
+
+
+def given_up(nonce: int, *, sent_ms: int | None) -> Transaction:
+    return replace(mined(0, nonce=nonce), state=State.ABANDONED, cost=None, sent_ms=sent_ms)
+
+
+def test_what_another_is_said_to_have_replaced_counts_until_it_is_shown_otherwise() -> None:
+    """A node takes each anchor, hides its receipt, and says that another transaction took its nonce."""
+    worst, day = 100_000 * 40 * GWEI, []
+    for nonce in range(24):
+        try:
+            check_limit(day, worst, 5 * worst)
+        except SpendingLimitError:
+            break
+        day.append(given_up(nonce, sent_ms=1))
+    assert len(day) == 5
+    shown = replace(day[0], cost=worst // 8)
+    assert spent([shown, *day[1:]]) == worst // 8 + 4 * worst
+
+
+def test_what_no_node_was_given_costs_nothing() -> None:
+    assert spent([given_up(0, sent_ms=None)]) == 0

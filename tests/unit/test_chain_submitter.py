@@ -233,7 +233,7 @@ class World:
         start = day_start(self.clock.ms)
         worst: dict[int | None, int] = {}
         for row in rows:
-            if row.prepared_ms >= start and row.state is not State.ABANDONED:
+            if row.prepared_ms >= start and (row.state in LIVE or row.sent_ms is not None):
                 cost = row.cost if row.cost is not None else unsigned_of(row.raw or b"").worst_cost
                 worst[row.nonce] = max(worst.get(row.nonce, 0), cost) if row.cost is None else cost
         assert sum(worst.values()) <= (LIMITS.max_spend_wei or 0)

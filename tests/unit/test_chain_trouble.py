@@ -332,6 +332,7 @@ def test_another_account_or_key_than_the_log_was_begun_with(gateway: Gateway, tm
         limits=Limits(confirmations=0),
         every_s=0,
         clock=stranger.clock,
+        publish=lambda size: None,
     )
     with pytest.raises(OperatorError, match=r"cannot open it: restore the chain\.key_file"):
         mixed.step()
@@ -346,6 +347,7 @@ def test_another_account_or_key_than_the_log_was_begun_with(gateway: Gateway, tm
         limits=Limits(confirmations=0),
         every_s=0,
         clock=stranger.clock,
+        publish=lambda size: None,
     )
     with pytest.raises(OperatorError, match="has another key"):
         other_key.settle()

@@ -5,17 +5,19 @@ import socket
 import sqlite3
 import stat
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
-from brokers import HOST, MOSQUITTO, RunningBroker, free_port
+from brokers import HOST, MOSQUITTO, RunningBroker, free_port, make_mosquitto
 from hypothesis import given
 from hypothesis import strategies as st
 from statements import TestBoard, enrol
-from trigpoint import keyfiles
-from trigpoint.broker import folder
-from trigpoint.config import Broker
-from trigpoint.doctor import broker, chain, clock, database, disk, keys, service
+from trigpoint import init, keyfiles
+from trigpoint.broker import folder, passwords
+from trigpoint.config import Broker, parse
+from trigpoint.doctor import boards, broker, chain, clock, database, disk, keys, service
 from trigpoint.doctor.broker import Answers
+from trigpoint.doctor.examine import _real_rate
 from trigpoint.doctor.finding import Level
 from trigpoint.lock import only_one
 from trigpoint.running import is_running
@@ -110,6 +112,29 @@ class TestFunds:
     def test_judged(self, balance, level):
         assert chain.judge_funds(balance, 10, 24, "ETH").level == level
 
+    def test_so_many_days_that_nobody_can_know_are_not_counted(self):
+        text = chain.judge_funds(10**12, 1, 24, "ETH").text
+        assert text.startswith("more than ten years with 0.000001 ETH, at 24.0 anchors a day")
+        assert chain.judge_funds(24 * 3_000, 1, 24, "ETH").text.startswith("3,000 with")
+
+    @pytest.mark.parametrize(
+        ("world", "every_s", "poll_s", "seen", "expected"),
+        [
+            (None, 3600, 2, None, 24),
+            (None, 3600, 2, 5.0, 5),
+            (None, 3600, 2, 500.0, 24),
+            ((0, 0.0, 60.0), 3600, 2, None, 1440),
+            ((0, 0.0, 60.0), 3600, 2, 5.0, 300),
+            ((0, 0.0, 1e6), 3600, 2, None, 43_200),
+        ],
+    )
+    def test_anchors_in_a_world_that_runs_faster_cost_more_a_day(self, world, every_s, poll_s, seen, expected):
+        answers = init.Answers(anchor_every_s=every_s, poll_s=poll_s, world=world)
+        config = parse(init.configuration(answers), Path("/gw/gateway.toml"))
+        assert chain.anchors_per_day(config, seen) == pytest.approx(expected)
+        assert _real_rate(config, 10.0) == (10.0 if world is None else 10.0 * world[2])
+        assert _real_rate(config, None) is None
+
     def test_amounts_are_short_and_not_rounded_up(self):
         assert chain._short(1_234_567_890_123_456_789) == "1.234"
         assert chain._short(999_999_999_999_999) == "0.0009999"
@@ -118,6 +143,32 @@ class TestFunds:
     @pytest.mark.parametrize(("behind", "level"), [(-1, "warn"), (0, "ok"), (110, "ok"), (120, "warn")])
     def test_the_registrys_mirror(self, behind, level):
         assert chain.judge_lag(behind, 12).level == level
+
+
+class TestBoards:
+    @pytest.mark.parametrize(
+        ("owners", "local", "level", "said"),
+        [
+            ((), False, "warn", "stranger"),
+            ((), True, "ok", "everybody"),
+            ((b"\x01" * 20,), False, "ok", "1 address: 1 of 2 active boards"),
+            ((b"\xee" * 20, b"\xef" * 20), False, "warn", "2 addresses: 0 of 2 active boards"),
+        ],
+    )
+    def test_whose_are_served(self, tmp_path, owners, local, level, said):
+        with Writer(tmp_path / "db") as writer:
+            writer.submit(lambda connection: enrol(connection, *map(TestBoard, range(1, 4))))
+            change = "UPDATE boards SET owner = ?, active_until = ? WHERE number = ?"
+            for values in ((b"\x01" * 20, None, 1), (b"\x02" * 20, None, 2), (b"\x01" * 20, 7, 3)):
+                writer.submit(lambda connection, values=values: connection.execute(change, values))
+        connection = sqlite3.connect(tmp_path / "db")
+        found = boards.judge(owners, boards.look(connection, owners), local=local)
+        connection.close()
+        assert (found.level.value, said in found.text) == (level, True), found
+
+    def test_before_the_first_run(self):
+        assert boards.judge((), None, local=False).level is Level.WARN
+        assert boards.judge((bytes(20),), None, local=False).level is Level.OK
 
 
 WELL = {"LoadState": "loaded", "ActiveState": "active", "UnitFileState": "enabled", "NRestarts": "0"}
@@ -230,17 +281,25 @@ def set_up(tmp_path):
     """A Mosquitto with the set-up that `gateway init` makes, and the gateway's settings for it."""
     if MOSQUITTO is None:
         pytest.skip("Mosquitto is not installed (apt-get install mosquitto)")
-    place, port = tmp_path / "broker", free_port()
-    folder.make(place, ["localhost", HOST], port, NOW)
+    place, port, gateway_port = tmp_path / "broker", free_port(), free_port()
+    gateway = f"localhost:{gateway_port}"
+    folder.make(place, ["localhost", HOST], port, NOW, gateway=gateway)
     password = folder.add_user(place, "gateway")
     owner = folder.add_user(place, "owner")
     text = (place / "mosquitto.conf").read_text().replace("/etc/mosquitto/trigpoint/", f"{place}/")
     text = text.replace("persistence true", "persistence false") + f"\nuser {os.environ.get('USER', 'root')}\n"
     (tmp_path / "mosquitto.conf").write_text(text)
     command = [MOSQUITTO, "-c", str(tmp_path / "mosquitto.conf")]
-    running = RunningBroker("mosquitto", port, command, tmp_path / "mosquitto.log")
+    running = RunningBroker("mosquitto", port, command, tmp_path / "mosquitto.log", (gateway_port,))
     running.start()
-    settings = Broker(host="localhost", port=port, ca=place / "ca.pem", username="gateway", password_file=password)
+    settings = Broker(
+        host="localhost",
+        port=port,
+        gateway_address=gateway,
+        ca=place / "ca.pem",
+        username="gateway",
+        password_file=password,
+    )
     yield settings, owner
     running.stop()
 
@@ -253,6 +312,8 @@ def test_a_broker_that_is_set_up_well(set_up):
         "login": "ok",
         "right to read": "ok",
         "right to write": "ok",
+        "for boards": "ok",
+        "client ids": "ok",
     }
 
 
@@ -262,12 +323,37 @@ def test_a_broker_that_does_not_let_the_gateway_do_its_work(set_up, tmp_path):
         "login": {"password_file": owner},
         "right to write": {"username": "owner", "password_file": owner},
         "TLS": {"ca": None},
-        "connection": {"port": free_port()},
+        "connection": {"gateway_address": f"localhost:{free_port()}"},
+        "for boards": {"port": free_port()},
     }
     for what, change in changed.items():
         found = list(broker.examine(settings.model_copy(update=change)))
         assert levels(found)[what] == "fail", (what, found)
         assert owner.read_text().strip() not in str(found)
+
+
+def test_a_broker_at_which_a_board_can_throw_others_off(tmp_path):
+    """Mosquitto as `gateway init` set it up before there were two listeners."""
+    password = tmp_path / "password"
+    keyfiles.write_private(password, b"a password")
+    users = tmp_path / "passwd"
+    users.write_text(passwords.render({"gateway": passwords.seal("a password")}))
+    users.chmod(0o644)
+    running = make_mosquitto(tmp_path, f"password_file {users}\n")
+    settings = Broker(host=HOST, port=running.port, tls=False, username="gateway", password_file=password)
+    written = (tmp_path / "mosquitto.conf").read_text()
+    for more, level in (("", "warn"), ("use_username_as_clientid true\n", "ok")):
+        (tmp_path / "mosquitto.conf").write_text(written.replace("allow_anonymous", f"{more}allow_anonymous"))
+        running.start()
+        try:
+            (found,) = (one for one in broker.examine(settings) if one.what == "client ids")
+        finally:
+            running.stop()
+        assert (found.level.value, "broker renew" in found.remedy) == (level, level == "warn")
+
+
+def test_a_broker_that_asks_nobody_for_a_password():
+    assert broker.judge_client_ids(None).level is Level.WARN
 
 
 def test_what_is_no_broker(monkeypatch):

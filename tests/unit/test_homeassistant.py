@@ -2,10 +2,14 @@
 
 import json
 import re
+import socket
+import sqlite3
 import threading
 import time
 from contextlib import closing
+from functools import partial
 from pathlib import Path
+from unittest.mock import Mock
 
 import paho.mqtt.client as paho
 import pytest
@@ -18,6 +22,7 @@ from trigpoint import broker as shipped
 from trigpoint import config
 from trigpoint.homeassistant import publisher as publishing
 from trigpoint.homeassistant.discovery import UNITS, Place, Sensor, discovery, states
+from trigpoint.homeassistant.outbox import Outbox
 from trigpoint.homeassistant.publisher import Publisher
 from trigpoint.store.database import open_database
 from trigpoint.store.writer import Writer
@@ -98,6 +103,66 @@ def test_the_newest_value_of_each_sensor_counts_and_is_exact(measured):
     assert told["statement"] == {"time": BASE_TIME + newest, "time_source": "board", "seq": 7, "leaf_index": 5}
 
 
+@given(st.lists(st.tuples(st.sampled_from("abcdef"), st.binary(max_size=2), st.booleans()), max_size=60))
+def test_the_outbox_keeps_the_newest_of_each_topic_and_is_bounded(steps):
+    outbox, waiting, dropped = Outbox(3), {}, []
+    for topic, message, take in steps:
+        if take:
+            expected = next(iter(waiting.items()), None)
+            assert outbox.take() == expected
+            waiting.pop(topic if expected is None else expected[0], None)
+        else:
+            waiting[topic] = message
+            gone = [] if len(waiting) <= 3 else [next(iter(waiting))]
+            outbox.put(topic, message, partial(dropped.append, topic))
+            assert dropped == gone
+            dropped.clear()
+            for oldest in gone:
+                del waiting[oldest]
+        assert len(outbox) == len(waiting)
+
+
+class DeafBroker:
+    """Takes connections and messages, and confirms none."""
+
+    def __init__(self):
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+        self.published = 0
+        threading.Thread(target=self.serve, daemon=True).start()
+
+    def serve(self):
+        connection, _ = self.listener.accept()
+        with connection:
+            connection.recv(65_536)
+            connection.sendall(b"\x20\x02\x00\x00")
+            while piece := connection.recv(65_536):
+                self.published += piece.count(b"homeassistant/sensor")
+
+
+def test_a_broker_that_takes_nothing_costs_bounded_memory_and_what_it_missed_comes_again(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(publishing, "_WAITING", 10)
+    monkeypatch.setattr(publishing, "_IN_FLIGHT", 5)
+    broker, boards = DeafBroker(), [TestBoard(number) for number in range(1, 11)]
+    made = configured(tmp_path, broker.port)
+    with Writer(made.database) as writer, broker.listener:
+        writer.submit(lambda connection: enrol(connection, *boards))
+        publisher = Publisher(made)
+        publisher.start()
+        try:
+            for _ in range(3):
+                for board in boards:
+                    store(writer, board, board.next(readings=5))
+                time.sleep(1.2)
+            assert len(publisher._outbox) == 10
+            assert len(publisher._client._out_messages) <= 5 + 1  # and that it is online
+            announced = {sensor.config_topic(publisher._place) for sensor in publisher._announced}
+            assert len(announced) <= 10 + 5
+        finally:
+            publisher.stop()
+    assert [record.levelname for record in caplog.records if "slow" in record.message] == ["WARNING"]
+
+
 # With a real Mosquitto and its access list
 
 
@@ -144,8 +209,12 @@ def mosquitto(tmp_path):
 
 @pytest.fixture
 def settings(tmp_path, mosquitto):
+    return configured(tmp_path, mosquitto.port)
+
+
+def configured(tmp_path, port):
     text = (
-        f'data = "data"\n[broker]\nhost = "127.0.0.1"\nport = {mosquitto.port}\ntls = false\nusername = "gateway"\n'
+        f'data = "data"\n[broker]\nhost = "127.0.0.1"\nport = {port}\ntls = false\nusername = "gateway"\n'
         '[chain]\nrpc_url = "http://127.0.0.1:1"\nchain_id = 1\nkey_file = "k"\n[log]\nkey_file = "k"\n'
         '[link]\nkey_file = "k"\n[homeassistant]\nenabled = true\n'
     )
@@ -204,13 +273,28 @@ def test_sensors_come_change_and_go_with_what_is_stored(settings, mosquitto):
             home.close()
 
 
+def test_a_database_that_is_away_for_a_moment_leaves_nothing_unannounced(settings, monkeypatch, caplog):
+    board = TestBoard(1)
+    with Writer(settings.database) as writer:
+        writer.submit(lambda connection: enrol(connection, board))
+        store(writer, board, board.next())
+        publisher = Publisher(settings)
+        publisher._anew.set()
+        with monkeypatch.context() as broken:
+            broken.setattr(publishing, "_size", Mock(side_effect=sqlite3.OperationalError("disk I/O error")))
+            publisher._look(1)
+        assert "has to wait" in caplog.text and len(publisher._outbox) == 0
+        publisher._look(2)
+        assert len(publisher._outbox) == 2
+
+
 def test_a_board_that_makes_up_names_fills_no_broker(settings, monkeypatch):
     monkeypatch.setattr(publishing, "_SENSORS_OF_BOARD", 2)
     boards, told = [TestBoard(1), TestBoard(2)], []
     with Writer(settings.database) as writer:
         writer.submit(lambda connection: enrol(connection, *boards))
         publisher = Publisher(settings)
-        monkeypatch.setattr(publisher, "_send", lambda topic, message: told.append(topic))
+        monkeypatch.setattr(publisher, "_send", lambda topic, *_: told.append(topic))
         for readings in (1, 3):
             for board in boards:
                 store(writer, board, board.next(readings=readings))

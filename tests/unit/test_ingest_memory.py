@@ -7,17 +7,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from statements import BASE_TIME, TestBoard, enrol, spoil_signature
 from test_ingest_batch import ACTIONS, World
-from test_store_fold import FOLDED, dump, fold_all
-from trigpoint.ingest import boards
+from test_store_fold import FOLDED, dump, fill, fold_all
+from trigpoint.ingest import boards, folder
 from trigpoint.ingest.batch import Batch, JournalError, store
 from trigpoint.ingest.boards import Boards
 from trigpoint.ingest.check import check, understood
 from trigpoint.ingest.decision import Reason
+from trigpoint.ingest.folder import Folder
 from trigpoint.ingest.message import Message
+from trigpoint.ingest.pace import Pace
 from trigpoint.ingest.triage import Triage, peek
 from trigpoint.store import queries, statements
 from trigpoint.store.database import migrate
 from trigpoint.store.fold import Tail, fold_index, fold_log, replay
+from trigpoint.store.writer import Writer
 from trigpoint.wire import statement
 from trigpoint.wire.keys import PublicKey
 
@@ -50,9 +53,9 @@ class Machine:
         self.triage = Triage(self.boards, self.stored_entry)
 
     def stored_entry(self, number, seq):
-        recent = self.tail.seqs.get((number, seq))
+        recent = self.tail.entry(number, seq)
         if recent is not None:
-            return recent[1]
+            return recent
         return statements.entry_at(self.connection, statements.find_folded(self.connection, number, seq))
 
     def check(self, messages):
@@ -92,7 +95,7 @@ class Machine:
             fold_log(self.connection, self.tail)
         elif which == "index":
             fold_index(self.connection, self.tail)
-            self.tail = Tail(self.tail.size, self.tail.size)
+            self.tail = Tail(self.tail.size)
         elif which == "crash":
             self.start()
 
@@ -280,3 +283,16 @@ def test_a_board_may_have_so_much_stored_in_a_day_and_is_still_answered():
     machine.now_ms += 86_400_000
     assert {outcome.reason for outcome in machine.take([(board.topic, raw) for raw in sent[3:6]])} == {Reason.ACCEPTED}
     assert machine.take([(board.topic, board.next())])[0].reason is Reason.QUOTA
+
+
+def test_a_long_way_to_catch_up_is_told(tmp_path, monkeypatch, caplog):
+    caplog.set_level("INFO", logger="trigpoint.ingest.folder")
+    with Writer(tmp_path / "test.db") as writer:
+        writer.submit(lambda connection: fill(connection, 5))
+        monkeypatch.setattr(folder, "replay", lambda connection: replay(connection, 4))
+        monkeypatch.setattr(folder, "_SAY_EVERY_S", 0.0)
+        Folder(writer, Pace()).catch_up()
+        assert writer.submit(statements.folded) == 10
+    assert [record.getMessage().split(",")[0] for record in caplog.records] == [
+        f"index folded up to statement {number} of 10" for number in (4, 8, 10)
+    ]

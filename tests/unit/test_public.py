@@ -3,6 +3,8 @@
 import functools
 import os
 import sqlite3
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -246,6 +248,34 @@ def test_the_publisher_waits_unless_it_is_behind(tmp_path, monkeypatch, caplog):
         assert size_after(60) == 300
         assert "No space" in caplog.text
     assert [size_after(1), size_after(59)] == [300, 301]
+
+
+def test_who_is_about_to_anchor_waits_for_its_checkpoint(tmp_path, monkeypatch):
+    monkeypatch.setattr(public, "STEP", 256)
+    connection = database()
+    published = open_files(tmp_path, connection)
+    publisher = public.Publisher(published, 60, monotonic=lambda: 1_000.0)
+    publisher.tick()
+    grow(connection, 300)
+    publisher.tick()
+    assert published.size == 0, "it is not time yet"
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(publisher.reach, 300)
+        deadline = time.monotonic() + 10
+        while not waiting.done() and time.monotonic() < deadline:
+            publisher.tick()
+        assert waiting.result(0) is None and published.size == 300
+
+        grow(connection, 1)
+        with monkeypatch.context() as broken:
+            broken.setattr(PublicFiles, "publish", lambda _: exec("raise OSError(28, 'No space')"))
+            waiting = pool.submit(publisher.reach, 301)
+            while not waiting.done() and time.monotonic() < deadline:
+                publisher.tick()
+            with pytest.raises(OperatorError, match=r"300 of 301 leaves published: the anchor waits"):
+                waiting.result(0)
+    with pytest.raises(OperatorError, match="anchor waits"):
+        publisher.reach(301, timeout_s=0.05)
 
 
 def test_nothing_new_writes_nothing(tmp_path, monkeypatch):

@@ -79,7 +79,7 @@ class Gate:
             _log.info("a transfer was cut off: the API stops path=%s", scope["path"])
 
     def _admit(self, scope: AsgiScope) -> frozenset[Scope]:
-        address = _network(scope["client"][0] if scope.get("client") else "")
+        address = network(scope["client"][0] if scope.get("client") else "")
         kind, _, text = Headers(scope=scope).get("authorization", "").partition(" ")
         if not kind:
             self._charge(f"address {address}")
@@ -140,7 +140,7 @@ INSPECT = Depends(requires(Scope.INSPECT))
 JOIN = Depends(requires(Scope.JOIN))
 
 
-def _network(host: str) -> str:
+def network(host: str) -> str:
     """Return the caller's address; of IPv6 the network of 64 bits, of which one caller has all addresses."""
     try:
         address = ipaddress.ip_address(host)

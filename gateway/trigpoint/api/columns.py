@@ -18,6 +18,7 @@ VALUE_SCALE = 18
 """Digits after the point of a Parquet value: the wire's finest, so that every reading fits exactly."""
 
 _VALUE_PRECISION = 28
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 _POWERS = [10**power for power in range(VALUE_SCALE + 1)]
 
 
@@ -50,8 +51,18 @@ def csv_header() -> bytes:
     return (",".join(DESCRIPTIONS) + "\r\n").encode()
 
 
+def harmless(text: str) -> str:
+    """Return a text as a cell that no spreadsheet takes for a formula.
+
+    A unit is any text that a board signs. Spreadsheets compute what begins with one of these characters, and a formula
+    can send what else is in the sheet elsewhere. So they get an apostrophe before them, as OWASP says (CSV Injection,
+    https://owasp.org/www-community/attacks/CSV_Injection).
+    """
+    return f"'{text}" if text.startswith(_FORMULA) else text
+
+
 def csv_lines(rows: Sequence[Exported]) -> bytes:
-    """Return rows as CSV (RFC 4180), UTF-8."""
+    """Return rows as CSV (RFC 4180), UTF-8; texts are `harmless`, numbers as they are."""
     text = io.StringIO()
     writer = csv.writer(text)
     for board, row in rows:
@@ -60,8 +71,8 @@ def csv_lines(rows: Sequence[Exported]) -> bytes:
         writer.writerow(
             (
                 board,
-                row.name,
-                row.unit,
+                harmless(row.name),
+                harmless(row.unit),
                 f"{time:%Y-%m-%dT%H:%M:%SZ}",
                 row.time_source,
                 decimals.text(row.mantissa, row.exponent),

@@ -63,7 +63,8 @@ def _file(media_type: str, schema: dict[str, str]) -> dict[int | str, dict[str, 
 async def export_csv(request: Request, gateway: Gateway, query: Annotated[ExportQuery, Query()]) -> StreamingResponse:
     """Download readings as CSV (RFC 4180), by leaf index and position.
 
-    Columns: board, name, unit, time, time_source, value, mantissa, exponent, seq, position, leaf_index, arrival.
+    Columns: board, name, unit, time, time_source, value, mantissa, exponent, seq, position, leaf_index, arrival. A name
+    or unit that a spreadsheet would take for a formula (`=`, `+`, `-`, `@` first) has an apostrophe before it.
     """
     source = await _Source.open(gateway.reader, query)
 

@@ -34,6 +34,9 @@ SOCKET_NAME = "api"
 _NICE = 15
 _BACKLOG = 128
 _CONNECTIONS = 256
+_SHARE = 4
+"""One peer may have this part of all connections."""
+
 _GRACE_S = 3
 _RESTART_MIN_S, _RESTART_MAX_S = 1.0, 60.0
 _STOP_S = 8.0
@@ -100,12 +103,14 @@ def make_server(served: Served) -> uvicorn.Server:
     """Return the server, to be run on a socket. Raises OperatorError: the log key or the database cannot be read."""
     import uvicorn
 
+    from trigpoint.api import connections
     from trigpoint.api.app import create
 
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
     settings = served.settings
     proxies = settings.trusted_proxies
     app = create(served)
+    most = _CONNECTIONS + settings.live_clients
 
     class Server(uvicorn.Server):
         async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
@@ -120,7 +125,9 @@ def make_server(served: Served) -> uvicorn.Server:
             server_header=False,
             proxy_headers=bool(proxies),
             forwarded_allow_ips=proxies or None,
-            limit_concurrency=_CONNECTIONS + settings.live_clients,
+            limit_concurrency=most,
+            http=connections.protocol(most // _SHARE, proxies),
+            loop=f"{connections.__name__}:{connections.Loop.__name__}",
             h11_max_incomplete_event_size=_HEADERS_MAX,
             timeout_graceful_shutdown=_GRACE_S,
             ssl_certfile=settings.certificate_file,

@@ -24,6 +24,7 @@ from trigpoint.verify import Check
 from trigpoint.wire.errors import WireError
 from trigpoint.wire.trust import MAX_SIZE as MAX_TRUST
 from trigpoint.wire.trust import Trust
+from trigpoint.words import counted
 
 TRUST: Final = "trust file"
 CHECKPOINT: Final = "checkpoint"
@@ -119,7 +120,7 @@ class Auditor:
                 *self._unmade_head(report, "there is no checkpoint"),
             ]
             return
-        report.checks.append(Check(CHECKPOINT, "ok", f"{newest.size:,} leaves, signed by the log's key."))
+        report.checks.append(Check(CHECKPOINT, "ok", f"{counted(newest.size, 'leaf')}, signed by the log's key."))
         seen = None if self.mirror is None else self.mirror.seen(trust)
         report.earlier = None if seen is None else seen.size
         if seen is not None and newest.size < seen.size:
@@ -145,11 +146,12 @@ class Auditor:
             report.checks.append(Check(TREE, "failed", f"{_sentence(error)}."))
             return
         if report.evidence is None:
-            leaves = (
-                f"{report.amount.leaves:,} leaves follow from their entries, and the root from all {newest.size:,}."
-            )
+            new = counted(report.amount.leaves, "leaf")
+            leaves = f"Of {new} each follows from its entry, and the root from all {newest.size:,}."
             text = (
-                leaves if report.amount.leaves else f"Nothing is new; the root is that of all {newest.size:,} leaves."
+                leaves
+                if report.amount.leaves
+                else f"Nothing is new; the root is that of all {counted(newest.size, 'leaf')}."
             )
             report.checks.append(Check(TREE, "ok", text))
         else:
@@ -164,7 +166,7 @@ class Auditor:
         found = fork.find(tiles, seen, newest)
         if found is not None:
             return _forked(report, found, seen, newest)
-        return Check(HISTORY, "ok", f"It extends the {seen.size:,} leaves seen before.")
+        return Check(HISTORY, "ok", f"It extends the {counted(seen.size, 'leaf')} seen before.")
 
     def _gone_back(self, report: Report, newest: Checkpoint, seen: Checkpoint) -> Check:
         """The log shows fewer leaves than before: at best an old copy. If we have its tiles, see whether it forked."""
@@ -182,7 +184,9 @@ class Auditor:
             if found is not None:
                 return _forked(report, found, newest, whole)
         return Check(
-            HISTORY, "failed", f"It went back: {newest.size:,} leaves now, {seen.size:,} before. An old copy is served."
+            HISTORY,
+            "failed",
+            f"It went back: {counted(newest.size, 'leaf')} now, {seen.size:,} before. An old copy is served.",
         )
 
     def _anchored(self, report: Report, newest: Checkpoint, tiles: VerifiedTiles) -> list[Check]:
@@ -193,17 +197,27 @@ class Auditor:
         if anchored.size == 0:
             return [Check(ANCHORED_HEAD, "ok", f"Nothing is anchored yet; {who}.")]
         if anchored.size > newest.size:
-            late = f"{anchored.size:,} leaves are anchored since {anchored.age_s:,} s, and {newest.size:,} published"
+            late = f"anchored since {anchored.age_s:,} s: {counted(anchored.size, 'leaf')}; published: {newest.size:,}"
             if anchored.age_s <= GRACE_S:
                 return [Check(ANCHORED_HEAD, "skipped", f"Not checked: {late}; audit again in a minute.")]
             return [Check(ANCHORED_HEAD, "failed", f"The log withholds leaves: {late}.")]
         root = tree.root(tiles, anchored.size)
         if root == anchored.root:
-            return [Check(ANCHORED_HEAD, "ok", f"The log begins with the {anchored.size:,} leaves anchored; {who}.")]
+            return [
+                Check(
+                    ANCHORED_HEAD,
+                    "ok",
+                    f"The log begins with the {counted(anchored.size, 'leaf')} anchored; {who}.",
+                )
+            ]
         proof = tree.consistency_proof(tiles, anchored.size, newest.size)
         report.evidence = report.evidence or of_contradiction(anchored, root, proof, newest, report.trust)
         return [
-            Check(ANCHORED_HEAD, "failed", f"THE LOG FORKED: the chain has another root at {anchored.size:,} leaves.")
+            Check(
+                ANCHORED_HEAD,
+                "failed",
+                f"THE LOG FORKED: the chain has another root at {counted(anchored.size, 'leaf')}.",
+            )
         ]
 
     def _unmade_head(self, report: Report, why: str) -> list[Check]:
@@ -232,7 +246,9 @@ class Auditor:
 def _forked(report: Report, found: fork.Fork, older: Checkpoint, newer: Checkpoint) -> Check:
     report.evidence = of_fork(found, older, newer, report.trust)
     return Check(
-        HISTORY, "failed", f"THE LOG FORKED: it signed {older.size:,} and {newer.size:,} leaves of two histories."
+        HISTORY,
+        "failed",
+        f"THE LOG FORKED: it signed {older.size:,} and {counted(newer.size, 'leaf')} of two histories.",
     )
 
 

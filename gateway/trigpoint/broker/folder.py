@@ -6,7 +6,7 @@ import fcntl
 import os
 import shlex
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -24,8 +24,14 @@ FOLDER = "broker"
 """Its name in the gateway's directory."""
 
 AUTHORITY = "ca.pem"
-PASSWORD_FILE = "passwd"  # noqa: S105
+BOARDS_LIST, GATEWAY_LIST = "passwd", "passwd-gateway"
+"""Who may log in at the listener for boards, and at that for the gateway."""
+
+_LISTS = {BOARDS_LIST: ("owner", "homeassistant"), GATEWAY_LIST: ("gateway", "owner")}
+"""The services in each. All that is no service is a board."""
+
 _PRIVATE, _PUBLIC = 0o600, 0o644
+_MAX_PORT = 65_535
 
 
 @dataclass(frozen=True)
@@ -51,13 +57,22 @@ def own_names(host: str) -> list[str]:
     A broker on this machine is reached from outside by the machine's name, in the local network with `.local` (mDNS).
     """
     names = [host]
-    if host in ("localhost", "127.0.0.1", "::1", socket.gethostname()):
+    if _is_here(host):
         machine = socket.gethostname()
         names += ["localhost", machine, *([] if "." in machine else [f"{machine}.local"]), "127.0.0.1", "::1"]
     return list(dict.fromkeys(names))
 
 
-def make(folder: Path, names: list[str], port: int, now: datetime, *, renew: bool = False) -> Made:
+def gateway_address(host: str, port: int) -> str:
+    """Return where the gateway reaches a broker that boards reach at `host` and `port`: HOST:PORT, the next port.
+
+    If the broker is on this machine only this machine reaches it there.
+    """
+    place = "localhost" if _is_here(host) else f"[{host}]" if ":" in host else host
+    return f"{place}:{port + 1 if port < _MAX_PORT else port - 1}"
+
+
+def make(folder: Path, names: list[str], port: int, now: datetime, *, gateway: str = "", renew: bool = False) -> Made:
     """Make what is missing in `folder`, and the server's certificate anew if it does not serve any more.
 
     The authority and the passwords stay as they are; configuration, access list and README are written again.
@@ -65,7 +80,8 @@ def make(folder: Path, names: list[str], port: int, now: datetime, *, renew: boo
     Args:
         folder: made as needed.
         names: under which boards and gateway reach the broker; those in an earlier certificate are kept.
-        port: where it listens.
+        port: where it listens for boards.
+        gateway: HOST:PORT at which the gateway reaches it; by default `gateway_address` of the first name.
         now: an aware time.
         renew: make the server's certificate anew in any case.
 
@@ -89,10 +105,15 @@ def make(folder: Path, names: list[str], port: int, now: datetime, *, renew: boo
                 _replace(folder / "server.pem", server.certificate, _PUBLIC)
             until = _identity(folder / "server.key", folder / "server.pem").loaded().not_valid_after_utc
             _replace(folder / "acl", _shipped("acl").encode(), _PUBLIC)
-            configuration = _shipped("mosquitto.conf").replace("listener 8883", f"listener {port}")
-            _replace(folder / "mosquitto.conf", configuration.encode(), _PUBLIC)
+            gateway = gateway or gateway_address(names[0], port)
+            _replace(folder / "mosquitto.conf", _configuration(port, gateway), _PUBLIC)
+            _write_users(folder, _users(folder))
             readme = _shipped("README.md").format(
-                names=", ".join(names), until=f"{until:%Y-%m-%d}", directory=shlex.quote(str(folder.parent.absolute()))
+                names=", ".join(names),
+                until=f"{until:%Y-%m-%d}",
+                directory=shlex.quote(str(folder.parent.absolute())),
+                port=port,
+                gateway=gateway,
             )
             _replace(folder / "README.md", readme.encode(), _PUBLIC)
     return Made(new_authority, new_server, names, until)
@@ -125,7 +146,7 @@ def add_user(
         users = _users(folder)
         if name not in users or not passwords.fits(password, users[name]):
             users[name] = passwords.seal(password)
-            _replace(folder / PASSWORD_FILE, passwords.render(users).encode(), _PRIVATE)
+            _write_users(folder, users)
     return path
 
 
@@ -136,7 +157,7 @@ def remove_user(folder: Path, name: str) -> bool:
         users = _users(folder)
         known = users.pop(name, None) is not None
         if known:
-            _replace(folder / PASSWORD_FILE, passwords.render(users).encode(), _PRIVATE)
+            _write_users(folder, users)
         (folder / "passwords" / name).unlink(missing_ok=True)
     return known
 
@@ -153,8 +174,34 @@ def users(folder: Path) -> list[str]:
 
 
 def _users(folder: Path) -> dict[str, str]:
-    path = folder / PASSWORD_FILE
-    return passwords.parse(path.read_text(encoding="ascii", errors="replace")) if path.exists() else {}
+    found: dict[str, str] = {}
+    for name in _LISTS:
+        if (folder / name).exists():
+            found |= passwords.parse((folder / name).read_text(encoding="ascii", errors="replace"))
+    return found
+
+
+def _write_users(folder: Path, users: Mapping[str, str]) -> None:
+    """Write each list; one from before there were two is parted."""
+    for name, services in reversed(_LISTS.items()):  # the gateway's first: a crash between the two loses no user
+        kept = {user: sealed for user, sealed in users.items() if _belongs(user, name, services)}
+        _replace(folder / name, passwords.render(kept).encode(), _PRIVATE)
+
+
+def _belongs(user: str, name: str, services: Collection[str]) -> bool:
+    return user in services if user in passwords.SERVICES else name == BOARDS_LIST
+
+
+def _configuration(port: int, gateway: str) -> bytes:
+    host, _, gateway_port = gateway.rpartition(":")
+    text = _shipped("mosquitto.conf").replace("listener 8883", f"listener {port}")
+    bind = " 127.0.0.1" if _is_here(host) else ""
+    return text.replace("listener 8884 127.0.0.1", f"listener {gateway_port}{bind}").encode()
+
+
+def _is_here(host: str) -> bool:
+    machine = socket.gethostname()
+    return host in ("localhost", "127.0.0.1", "::1", machine, f"{machine}.local")
 
 
 def _serves(folder: Path, authority: Identity, names: list[str], now: datetime) -> bool:

@@ -26,6 +26,7 @@ from trigpoint.store import log, statements
 from trigpoint.store.chain import Attempts, State, Transaction
 from trigpoint.store.fold import fold_log
 from trigpoint.store.writer import Writer
+from trigpoint.words import counted
 
 _log = logging.getLogger(__name__)
 
@@ -94,6 +95,7 @@ class Anchorer:
         limits: what the operator allows.
         every_s: seconds between two anchors, at least.
         clock: the gateway's clock.
+        publish: called before an anchor with its size; returns once so many leaves are published.
         sleep: waits so many seconds, in `settle` alone.
     """
 
@@ -110,6 +112,7 @@ class Anchorer:
         limits: Limits,
         every_s: int,
         clock: Clock,
+        publish: Callable[[int], None],
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._node = Node(web3)
@@ -121,6 +124,7 @@ class Anchorer:
         self._log_key = log_key
         self._every_s = every_s
         self._clock = clock
+        self._publish = publish
         self._sleep = sleep
         self._not_found: ChainHead | None = None
         self._forks_seen = 0
@@ -245,7 +249,8 @@ class Anchorer:
             self._forks_seen = 0
             return standing
         what = "is longer than" if head.size > local.log.size else "contradicts"
-        found = f"the log on the chain ({head.size} leaves) {what} this database's ({local.log.size} leaves)"
+        sizes = [counted(size, "leaf") for size in (head.size, local.log.size)]
+        found = f"the log on the chain ({sizes[0]}) {what} this database's ({sizes[1]})"
         self._forks_seen += 1
         if self._forks_seen < _FORK_LOOKS:
             raise ForkSuspectedError(f"the node at {self._node.place} says that {found}: asking again")
@@ -281,6 +286,8 @@ class Anchorer:
         proof = self._writer.submit(
             lambda connection: tree.consistency_proof(log.StoredTiles(connection), head.size, size)
         )
+        # Or whoever sees the anchor would look in vain for a log that begins with it.
+        self._publish(size)
         data = TRANSPARENCY_LOG.call("anchor", self._log_id, size, root, proof)
         self._submitter.submit(Request(TRANSPARENCY_LOG, self._contract, data), size=size, root=root)
 

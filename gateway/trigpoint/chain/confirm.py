@@ -14,6 +14,7 @@ from trigpoint.chain.submitter import is_anchored
 from trigpoint.verify import Check
 from trigpoint.wire.receipt import Anchor, ReceiptFile
 from trigpoint.wire.trust import Trust
+from trigpoint.words import counted
 
 _Result = tuple[Literal["ok", "failed", "skipped"], str]
 
@@ -92,8 +93,11 @@ def _anchor(node: Node, anchor: Anchor, trust: Trust) -> _Result:
         is_anchored(log, trust.transparency_log, trust.log_id, anchor.size, anchor.root) for log in receipt.logs
     )
     if not any(anchored):
-        return "failed", f"The anchor's transaction did not anchor this log at {anchor.size} leaves with this root."
-    return "ok", f"This root of {anchor.size} leaves was anchored in block {anchor.block}."
+        return (
+            "failed",
+            f"The anchor's transaction did not anchor this log at {counted(anchor.size, 'leaf')} with this root.",
+        )
+    return "ok", f"This root of {counted(anchor.size, 'leaf')} was anchored in block {anchor.block}."
 
 
 def _registry(node: Node, anchor: Anchor, kid: bytes, trust: Trust) -> _Result:

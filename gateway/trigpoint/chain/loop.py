@@ -27,6 +27,7 @@ from trigpoint.log import checkpoint
 from trigpoint.store import log
 from trigpoint.store import registry as mirror
 from trigpoint.store.chain import InFlightError
+from trigpoint.store.locks import check_locks
 from trigpoint.store.writer import Writer
 from trigpoint.wire.trust import Trust
 
@@ -54,6 +55,7 @@ class ChainLoop:
         clock: the gateway's clock.
         failed: told of an error that no part of the gateway can mend.
         moved: told that the thread is not stuck.
+        publish: returns once so many leaves of the log are published.
 
     Attributes:
         account: the gateway's, 0x and 40 hexadecimal digits.
@@ -71,6 +73,7 @@ class ChainLoop:
         *,
         failed: Callable[[Exception], None],
         moved: Callable[[], None],
+        publish: Callable[[int], None],
     ) -> None:
         settings = config.chain
         signer = load_signer(settings)
@@ -116,6 +119,7 @@ class ChainLoop:
             ),
             every_s=config.anchor.every_s,
             clock=clock,
+            publish=publish,
         )
 
     def check(self) -> bool:
@@ -201,6 +205,8 @@ class ChainLoop:
         except LogForkError:
             raise
         except (OperatorError, InFlightError, sqlite3.OperationalError) as error:
+            if isinstance(error, sqlite3.OperationalError):
+                check_locks(error)
             self._say(what, error)
             if isinstance(error, ChainUnavailableError | WrongChainError):
                 turn_to_next(self._web3)

@@ -8,7 +8,7 @@ from typing import Final
 
 from trigpoint.chain.signing import Unsigned, unsigned_of
 from trigpoint.errors import OperatorError
-from trigpoint.store.chain import State, Transaction
+from trigpoint.store.chain import LIVE, Transaction
 
 DAY_MS: Final = 86_400_000
 _WEI_DIGITS: Final = 18
@@ -26,17 +26,18 @@ def day_start(now_ms: int) -> int:
 def spent(transactions: Iterable[Transaction]) -> int:
     """Return what these have cost or may yet cost, in wei.
 
-    A nonce is paid for once. It counts as what it has cost if a block took one of its variants; else as the dearest
-    variant could cost at the worst; and not at all once all are given up, for then another transaction used it. What a
-    chain charges beside gas, such as Base for room on Ethereum, is in what it has cost and not in the worst case.
-    What it has cost is a node's word, so it counts as no less than it must have been.
+    A nonce is paid for once. It counts as what it has cost if a block took one of its variants, else as the dearest
+    variant could cost at the worst; also when all are given up, because that another transaction used the nonce is a
+    node's word, and one that hides receipts could spend any amount. Only what no node was ever given costs nothing.
+    What a chain charges beside gas, such as Base for room on Ethereum, is in what it has cost and not in the worst
+    case. What it has cost is a node's word too, so it counts as no less than it must have been.
 
     Args:
         transactions: all variants of each nonce.
     """
     worst: dict[int, int] = {}
     paid: dict[int, int] = {}
-    alive: set[int] = set()
+    out: set[int] = set()
     for transaction in transactions:
         nonce = transaction.nonce
         if nonce is None or transaction.raw is None:
@@ -44,10 +45,10 @@ def spent(transactions: Iterable[Transaction]) -> int:
         unsigned = unsigned_of(transaction.raw)
         if transaction.cost is not None:
             paid[nonce] = max(transaction.cost, _least_cost(unsigned))
-        if transaction.state not in {State.REPLACED, State.ABANDONED}:
-            alive.add(nonce)
+        if transaction.state in LIVE or transaction.sent_ms is not None:
+            out.add(nonce)
         worst[nonce] = max(worst.get(nonce, 0), unsigned.worst_cost)
-    return sum(paid.get(nonce, cost if nonce in alive else 0) for nonce, cost in worst.items())
+    return sum(paid.get(nonce, cost if nonce in out else 0) for nonce, cost in worst.items())
 
 
 def _least_cost(unsigned: Unsigned) -> int:

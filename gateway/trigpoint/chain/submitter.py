@@ -29,6 +29,7 @@ from trigpoint.clock import Clock
 from trigpoint.store import chain as store
 from trigpoint.store.chain import LIVE, State, Transaction
 from trigpoint.store.writer import Writer
+from trigpoint.words import counted
 
 _log = logging.getLogger(__name__)
 
@@ -307,6 +308,6 @@ def is_anchored(log: Log, contract: bytes, log_id: bytes, size: int, root: bytes
 
 
 def _report(changed: Transaction) -> None:
-    what = "opening of the log" if changed.size is None else f"anchor of {changed.size} leaves"
+    what = "opening of the log" if changed.size is None else f"anchor of {counted(changed.size, 'leaf')}"
     level = logging.WARNING if changed.note else logging.INFO
     _log.log(level, "%s: %s%s", what, changed.state, f" ({changed.note})" if changed.note else "")

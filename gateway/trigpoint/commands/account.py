@@ -132,14 +132,18 @@ def show(
 
 
 def _balance(config: Config, address: str) -> tuple[int | None, str]:
+    """Ask one node after the other; return the balance in wei, or None and what the first one said."""
     from trigpoint.chain.client import connect
     from trigpoint.chain.node import Node, address_bytes
     from trigpoint.errors import OperatorError
 
-    try:
-        return Node(connect(config.chain.rpc_url, config.chain.chain_id)).balance(address_bytes(address)), ""
-    except OperatorError as error:
-        return None, str(error)
+    trouble = ""
+    for url in (config.chain.rpc_url, *config.chain.fallback_rpc_urls):
+        try:
+            return Node(connect(url, config.chain.chain_id)).balance(address_bytes(address)), ""
+        except OperatorError as error:
+            trouble = trouble or str(error)
+    return None, trouble
 
 
 def _spent_today(config: Config, address: str) -> int | None:

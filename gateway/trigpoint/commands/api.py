@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
@@ -18,6 +19,9 @@ token = typer.Typer(no_args_is_help=True, help="Say who may read the HTTP API.")
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="What you call it: who or what it is for.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
+
+_EXAMPLES = {"readings": "/v1/boards", "inspect": "/v1/rejected", "log": "/v1/log"}
+"""Something to ask for in each scope."""
 
 
 def serve(directory: GatewayDirectory) -> None:
@@ -80,7 +84,14 @@ def new(
         return
     typer.echo(text)
     typer.echo(f"Keep it now: it is not shown again. It reads {', '.join(sorted(scopes))}.", err=True)
-    typer.echo(f"Next: curl -H 'Authorization: Bearer {text[:9]}...' http://HOST:PORT/v1/boards", err=True)
+    listen = load_config(directory).api.listen
+    if not listen:
+        typer.echo(
+            f"Next: set listen under [api] in {directory / 'gateway.toml'}, and start the gateway again", err=True
+        )
+        return
+    path = next(path for one, path in _EXAMPLES.items() if one in scopes)
+    typer.echo(f"Next: curl -H 'Authorization: Bearer {text[:9]}...' {_address(directory)}{path}", err=True)
 
 
 @token.command(name="ls")
@@ -95,7 +106,7 @@ def list_tokens(directory: GatewayDirectory, *, as_json: AsJson = False) -> None
         typer.echo(json.dumps({"tokens": rows}, indent=2))
         return
     if not tokens:
-        typer.echo("No tokens yet. Next: trigpoint gateway token new DIR NAME")
+        typer.echo(f"No tokens yet. Next: trigpoint gateway token new {shlex.quote(str(directory))} NAME")
         return
     from rich import box
     from rich.console import Console
@@ -118,6 +129,14 @@ def remove(directory: GatewayDirectory, name: Name) -> None:
     """
     _tokens(directory).remove(name)
     typer.echo(f"Removed {name}.")
+
+
+def _address(directory: GatewayDirectory) -> str:
+    """Return where the API is to be reached from this machine, if it listens everywhere, or else where it listens."""
+    settings = load_config(directory).api
+    host, _, port = settings.listen.rpartition(":")
+    host = "localhost" if host in ("0.0.0.0", "[::]", "::") else host  # noqa: S104
+    return f"{'https' if settings.certificate_file else 'http'}://{host}:{port}"
 
 
 def _tokens(directory: GatewayDirectory) -> TokenFile:

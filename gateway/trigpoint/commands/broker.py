@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -43,7 +44,8 @@ def renew(
     settings = load_config(directory).broker
     place = directory / folder.FOLDER
     names = [*folder.own_names(settings.host), *(name or [])]
-    made = folder.make(place, names, settings.port, folder.today(), renew=True)
+    address = settings.gateway_address or folder.gateway_address(settings.host, settings.port)
+    made = folder.make(place, names, settings.port, folder.today(), gateway=address, renew=True)
     gateway_password = folder.add_user(place, "gateway")
     folder.add_user(place, "owner")
     if as_json:
@@ -52,12 +54,15 @@ def renew(
     typer.echo(f"Made a certificate for {', '.join(made.names)}, until {made.until:%Y-%m-%d}.")
     if made.authority:
         typer.echo(f"The authority {place / folder.AUTHORITY} is new: the gateway and each board need it.")
-    if settings.password_file is None:
-        typer.echo("Put these lines into the [broker] section of gateway.toml:\n")
-        typer.echo(f'ca = "{folder.FOLDER}/{folder.AUTHORITY}"')
-        typer.echo('username = "gateway"')
-        typer.echo(f'password_file = "{gateway_password.relative_to(directory)}"\n')
     typer.echo(f"Next: install it as {place / 'README.md'} says.")
+    lines = [] if settings.gateway_address else [f'gateway_address = "{address}"']
+    if settings.password_file is None:
+        lines += [f'ca = "{folder.FOLDER}/{folder.AUTHORITY}"', 'username = "gateway"']
+        lines.append(f'password_file = "{gateway_password.relative_to(directory)}"')
+    if lines:
+        typer.echo("Then put this into the [broker] section of gateway.toml, and start the gateway again:\n")
+        for line in lines:
+            typer.echo(line)
 
 
 @broker.command("add-board")
@@ -143,9 +148,11 @@ def _add(directory: Path, user: str, *, new_password: bool, as_json: bool, what:
 
 
 def _say_install(directory: Path) -> None:
+    from trigpoint.broker import folder
+
     typer.echo("Next, for the broker to know of it:")
-    source = _place(directory) / "passwd"
-    typer.echo(f"  sudo install -o root -g mosquitto -m 640 {source} /etc/mosquitto/trigpoint/")
+    lists = [shlex.quote(str(_place(directory) / name)) for name in (folder.BOARDS_LIST, folder.GATEWAY_LIST)]
+    typer.echo(f"  sudo install -o root -g mosquitto -m 640 {' '.join(lists)} /etc/mosquitto/trigpoint/")
     typer.echo("  sudo systemctl reload mosquitto")
 
 

@@ -14,6 +14,8 @@ from trigpoint.commands.chain_register import register
 from trigpoint.commands.node import NodeUrl, NodeUrlFile, node_url
 
 if TYPE_CHECKING:
+    from web3 import Web3
+
     from trigpoint.chain.signing import Signer
     from trigpoint.config import Chain
 
@@ -53,10 +55,11 @@ def deploy(
     from trigpoint.chain.client import check_chain, open_node
     from trigpoint.chain.deploy import deploy as deploy_contracts
     from trigpoint.chain.keys import load_account, load_signer
+    from trigpoint.commands.gateway import load_config
     from trigpoint.errors import OperatorError
     from trigpoint.init import CONFIG_NAME, record_contracts
 
-    wanted = None if gateway is None else _chain_without_contracts(gateway)
+    wanted = None if gateway is None else load_config(gateway).chain
     url = node_url(rpc, rpc_file) or (wanted.rpc_url if wanted else None)
     if url is None or (key_file is None and wanted is None):
         raise OperatorError("say on which chain and who pays: --gateway DIR, or --rpc URL with --key-file FILE")
@@ -66,8 +69,9 @@ def deploy(
     else:
         signer = load_signer(wanted)
     node = open_node(url)
-    if wanted is not None:
-        check_chain(node, wanted.chain_id)  # before anything is paid for
+    if gateway is not None and wanted is not None:
+        check_chain(node, wanted.chain_id)
+        _check_none_there(gateway, wanted, node)  # before anything is paid for
     done = deploy_contracts(node, signer, chain_id=None if wanted is None else wanted.chain_id)
     if gateway is not None:
         record_contracts(gateway / CONFIG_NAME, done.device_registry, done.transparency_log, done.block)
@@ -99,16 +103,44 @@ def deploy(
 chain.command()(register)
 
 
-def _chain_without_contracts(gateway: Path) -> Chain:
-    """Return what the gateway's configuration says of its chain.
+def _check_none_there(gateway: Path, wanted: Chain, node: Web3) -> None:
+    """Make sure that a gateway has no contracts that others would take the place of.
+
+    Names of contracts that the chain has forgotten, as Anvil does with everything when it is started anew, are in
+    nobody's way, unless the gateway has a past on the chain that was.
 
     Raises:
-        OperatorError: its configuration names contracts already.
+        OperatorError: its configuration names contracts, and they are there, or its database is about them.
     """
+    from trigpoint.chain.node import Node, address_bytes, checksum
     from trigpoint.commands.gateway import load_config
     from trigpoint.errors import OperatorError
 
-    chain = load_config(gateway).chain
-    if chain.device_registry or chain.transparency_log:
-        raise OperatorError(f"{gateway} names contracts already; empty them in its gateway.toml to deploy new ones")
-    return chain
+    named = [address_bytes(one) for one in (wanted.device_registry, wanted.transparency_log) if one]
+    if not named:
+        return
+    there = [one for one in named if Node(node).has_code(one)]
+    if there:
+        raise OperatorError(
+            f"{gateway} names contracts that are on the chain, such as {checksum(there[0])}: "
+            "empty them in its gateway.toml to deploy new ones"
+        )
+    if _has_anchored(load_config(gateway).database):
+        raise OperatorError(
+            f"the contracts that {gateway} names are not on chain {wanted.chain_id} any more, and its log was anchored "
+            "there: was the chain started anew? Then make a new gateway (`trigpoint gateway init`), and next time keep "
+            "the chain (`anvil --state FILE`)"
+        )
+
+
+def _has_anchored(database: Path) -> bool:
+    """Tell whether a gateway has sent anything to its chain."""
+    from contextlib import closing
+
+    from trigpoint.store.database import open_database
+
+    if not database.exists():
+        return False
+    with closing(open_database(database, read_only=True)) as connection:
+        (found,) = connection.execute("SELECT EXISTS (SELECT 1 FROM transactions)").fetchone()
+    return bool(found)

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from trigpoint.words import counted
+
 if TYPE_CHECKING:
     from trigpoint.backup import Content, Head
     from trigpoint.config import Config
@@ -151,7 +153,7 @@ def _keys(config: Config) -> list[Path]:
 
 def _described(held: Content) -> str:
     newest = "" if held.newest_ms is None else f", the newest of {_date(held.newest_ms)}"
-    return f"{held.statements:,} statements of {held.boards:,} boards{newest}"
+    return f"{counted(held.statements, 'statement')} of {counted(held.boards, 'board')}{newest}"
 
 
 def _plain(held: Content) -> dict[str, object]:

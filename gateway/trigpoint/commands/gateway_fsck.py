@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from trigpoint.words import counted
+
 if TYPE_CHECKING:
     from trigpoint.config import Config
     from trigpoint.fsck.anchors import OnChain
@@ -120,7 +122,7 @@ def show(report: Report) -> None:
     said = (
         "[green]Nothing is broken[/green]" if report.clean else f"[bold red]Broken: {broken} of the checks[/bold red]"
     )
-    console.print(f"\n{said}: {report.statements:,} statements in {report.seconds:.1f} s{rate}.")
+    console.print(f"\n{said}: {counted(report.statements, 'statement')} in {report.seconds:.1f} s{rate}.")
 
 
 def _on_chain(config: Config) -> OnChain:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from trigpoint.commands.questions import Chosen
     from trigpoint.config import Config
 
+_NOBODY = "0x" + "00" * 20  # in the place of an account that is not there yet
 _WORLD_ORIGIN = 1_357_020_000  # 2013-01-01T06:00Z, the first hour of the weather that emulated boards measure
 
 
@@ -80,6 +81,16 @@ def init(
         int | None,
         typer.Option("--confirmations", help="Blocks on top of a block before it counts.", show_default=False),
     ] = None,
+    owner: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--owner",
+            metavar="ADDRESS",
+            help="Whose boards to serve, several times if need be; own for the gateway's account, all for everybody's."
+            " [default: own]",
+            show_default=False,
+        ),
+    ] = None,
     anchor_every: Annotated[
         int | None,
         typer.Option(
@@ -120,20 +131,31 @@ def init(
         raise OperatorError(f"{directory / CONFIG_NAME} exists already; edit it, or choose another directory")
     if ca is not None and not ca.is_file():
         raise OperatorError(f"cannot read {ca}: no such file; give the broker's CA certificate with --ca")
-    given = questions.Given(broker, tls, ca, mosquitto, chain, rpc, chain_id, confirmations, anchor_every)
+    given = questions.Given(broker, tls, ca, mosquitto, chain, rpc, chain_id, confirmations, anchor_every, owner or ())
     console = Console(highlight=False)
     asking = sys.stdin.isatty() and not yes and not as_json
     chosen = questions.ask(given, console) if asking else questions.take_defaults(given)
     world = (_WORLD_ORIGIN, time.time(), world_speed) if world_speed else None
-    answers = questions.answers(given, chosen, world)
-    configuration(answers)  # a wrong answer is told before anything is made
+    configuration(questions.answers(given, chosen, _NOBODY, world))  # a wrong answer is told before anything is made
     made = create_keys(directory)
+    own = _account(directory) if questions.OWN in chosen.owners else _NOBODY
     broker_made = _make_broker(directory, chosen, broker_name or []) if chosen.mosquitto else None
-    config = create(directory, answers)
+    config = create(directory, questions.answers(given, chosen, own, world))
     if as_json:
         typer.echo(json.dumps(_result(directory, config, made, broker_made), indent=2))
     else:
         _report(directory, config, made, broker_made, console)
+
+
+def _account(directory: Path) -> str:
+    from trigpoint.chain.keys import load_account
+    from trigpoint.errors import OperatorError
+    from trigpoint.init import CHAIN_KEY
+
+    try:
+        return str(load_account(directory / CHAIN_KEY).address)
+    except OperatorError as error:
+        raise OperatorError(f"{error}; or name the owner of your boards with --owner") from error
 
 
 def _make_broker(directory: Path, chosen: Chosen, more_names: list[str]) -> Made:

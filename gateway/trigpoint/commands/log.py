@@ -15,6 +15,7 @@ import typer
 
 from trigpoint.commands.gateway import GatewayDirectory
 from trigpoint.commands.node import NodeUrl, NodeUrlFile, node_url
+from trigpoint.words import counted
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -108,7 +109,9 @@ def export(
         typer.echo(json.dumps({**result, "directory": str(directory)}, indent=2))
         return
     new = done.size - done.before
-    typer.echo(f"{directory} holds {done.size:,} leaves, {new:,} of them new; {done.files:,} files copied.")
+    typer.echo(
+        f"{directory} holds {counted(done.size, 'leaf')}, {new:,} of them new; {counted(done.files, 'file')} copied."
+    )
     typer.echo(f"Next: serve it, and then anybody can run: trigpoint log audit URL  (or: {_audit_command(directory)})")
 
 
@@ -146,17 +149,17 @@ def _facts(report: Report) -> Iterator[tuple[str, str]]:
     yield "log", report.trust.log_id.hex()
     if report.head is not None:
         new = "" if report.earlier is None else f", {report.head.size - report.earlier:+,} since the last audit"
-        yield "size", f"{report.head.size:,} leaves{new}"
+        yield "size", f"{counted(report.head.size, 'leaf')}{new}"
         yield "root", report.head.root.hex()
     if report.anchored is not None and report.anchored.size:
         yield (
             "on chain",
-            f"{report.anchored.size:,} leaves, anchored {_ago(report.anchored.age_s)} before the newest block",
+            f"{counted(report.anchored.size, 'leaf')}, anchored {_ago(report.anchored.age_s)} before the newest block",
         )
     yield (
         "verified",
-        f"{amount.leaves:,} leaves; {amount.tiles + amount.bundles:,} files, {amount.bytes / 1e6:,.1f} MB fetched"
-        f" in {report.seconds:,.1f} s",
+        f"{counted(amount.leaves, 'leaf')}; {counted(amount.tiles + amount.bundles, 'file')}, "
+        f"{amount.bytes / 1e6:,.1f} MB fetched in {report.seconds:,.1f} s",
     )
 
 

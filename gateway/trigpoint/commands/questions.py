@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,14 +13,19 @@ from rich.console import Console
 from rich.padding import Padding
 from rich.table import Table
 
-from trigpoint.broker.folder import AUTHORITY, FOLDER
+from trigpoint.broker.folder import AUTHORITY, FOLDER, gateway_address
 from trigpoint.chain.presets import BY_CHAIN_ID, BY_NAME, LOCAL, PRESETS, Preset
+from trigpoint.config import ADDRESS
 from trigpoint.errors import OperatorError
 from trigpoint.init import Answers
 
 _ANCHOR_EVERY_S = 3600
 _CONFIRMATIONS = 12
 _METRICS = "127.0.0.1:9464"
+_YES_NO = {"yes": True, "y": True, "no": False, "n": False}
+_ALL = "all"
+OWN = "own"
+"""Stands for the gateway's own account where an owner of boards is named."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +41,7 @@ class Given:
     chain_id: int | None = None
     confirmations: int | None = None
     anchor_every: int | None = None
+    owner: Sequence[str] = ()
 
     @property
     def default_broker(self) -> str:
@@ -69,18 +76,25 @@ class Given:
 
 @dataclass(frozen=True)
 class Chosen:
-    """All that is to be known. `preset` is None on a chain that we do not know."""
+    """All that is to be known.
+
+    `preset` is None on a chain that we do not know. `owners` are addresses, `OWN` for that of the account whose key is
+    still to be made; empty for everybody.
+    """
 
     host: str
     port: int
     mosquitto: bool
     preset: Preset | None
     rpc_url: str
+    owners: tuple[str, ...]
     anchor_every_s: int
 
 
-def answers(given: Given, chosen: Chosen, world: tuple[int, float, float] | None) -> Answers:
+def answers(given: Given, chosen: Chosen, account: str, world: tuple[int, float, float] | None) -> Answers:
     """Return what the configuration is made from; `world` as `trigpoint.init.Answers` has it.
+
+    `account` is the address of the gateway's own account.
 
     Raises:
         OperatorError: the options contradict each other.
@@ -97,6 +111,7 @@ def answers(given: Given, chosen: Chosen, world: tuple[int, float, float] | None
     found = Answers(
         broker_host=chosen.host,
         broker_port=chosen.port,
+        broker_gateway_address=gateway_address(chosen.host, chosen.port) if chosen.mosquitto else "",
         broker_tls=given.tls,
         broker_ca=authority,
         broker_username="gateway" if chosen.mosquitto else "",
@@ -106,6 +121,7 @@ def answers(given: Given, chosen: Chosen, world: tuple[int, float, float] | None
         rpc_url=chosen.rpc_url,
         chain_id=chain_id,
         confirmations=confirmations,
+        owners=tuple(account if owner == OWN else owner for owner in chosen.owners),
         anchor_every_s=chosen.anchor_every_s,
         # Not in an emulated world, of which there may be several on one machine.
         metrics_listen=_METRICS if world is None else "",
@@ -127,7 +143,7 @@ def take_defaults(given: Given) -> Chosen:
     host, port = split_host_port(given.broker or given.default_broker)
     mosquitto = given.brings_mosquitto if given.mosquitto is None else given.mosquitto
     every_s = _ANCHOR_EVERY_S if given.anchor_every is None else given.anchor_every
-    return Chosen(host, port, mosquitto, preset, rpc_url, every_s)
+    return Chosen(host, port, mosquitto, preset, rpc_url, read_owners(" ".join(given.owner) or OWN), every_s)
 
 
 def ask(given: Given, console: Console) -> Chosen:
@@ -145,8 +161,26 @@ def ask(given: Given, console: Console) -> Chosen:
     if not given.names_chain:
         preset = _ask_chain(console)
     rpc_url = given.rpc or _ask_node(preset, console)
+    owners = read_owners(" ".join(given.owner)) if given.owner else _ask_owners(console)
     every_s = _ask_anchors(console) if given.anchor_every is None else given.anchor_every
-    return Chosen(host, port, mosquitto, preset, rpc_url, every_s)
+    return Chosen(host, port, mosquitto, preset, rpc_url, owners, every_s)
+
+
+def read_owners(text: str) -> tuple[str, ...]:
+    """Read whose boards are to be served: addresses, `own` for the gateway's account among them, or `all`.
+
+    Raises:
+        OperatorError: a word is none of these.
+    """
+    words = text.replace(",", " ").split()
+    if words == [_ALL]:
+        return ()
+    wrong = [word for word in words if word != OWN and not ADDRESS.fullmatch(word)]
+    if wrong or not words:
+        raise OperatorError(
+            f"{(wrong or [text])[0]!r} is no owner: give {OWN}, {_ALL}, or addresses of 0x and 40 hexadecimal digits"
+        )
+    return tuple(dict.fromkeys(words))
 
 
 def split_host_port(text: str) -> tuple[str, int]:
@@ -185,7 +219,9 @@ def _ask_mosquitto(console: Console) -> bool:
         "only for itself, limits that lose nothing, and the commands to install it all. Say no if your broker runs "
         "already, with a certificate that this machine trusts.",
     )
-    return typer.confirm("  Make it?", default=True)
+    while (answer := str(typer.prompt("  Make it? yes or no", default="yes")).strip().lower()) not in _YES_NO:
+        console.print(f"  {answer!r} is neither yes nor no", style="red")
+    return _YES_NO[answer]
 
 
 def _ask_chain(console: Console) -> Preset:
@@ -217,6 +253,21 @@ def _ask_node(preset: Preset | None, console: Console) -> str:
         "begin with; it limits how much you may ask. The address may hold an access token: it is never logged.",
     )
     return str(typer.prompt("  Node", default=preset.rpc_url if preset else None)).strip()
+
+
+def _ask_owners(console: Console) -> tuple[str, ...]:
+    _explain(
+        console,
+        "Whose boards shall it serve?",
+        "Each board has an owner in the registry, and on a public chain whoever pays for gas can enrol one: a gateway "
+        f"that serves all can have its disk filled by strangers. `{OWN}` is the account of this gateway, to which its "
+        f"boards belong if `trigpoint board enroll` is not told otherwise. Or give addresses, or `{_ALL}`.",
+    )
+    while True:
+        try:
+            return read_owners(str(typer.prompt("  Owners", default=OWN)))
+        except OperatorError as error:
+            console.print(f"  {error}", style="red")
 
 
 def _ask_anchors(console: Console) -> int:

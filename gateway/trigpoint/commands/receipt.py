@@ -230,7 +230,9 @@ def find_board(connection: sqlite3.Connection, prefix: str) -> bytes:
     if len(found) == 1:
         return found[0]
     if found:
-        raise OperatorError(f"{len(found)} boards begin with {prefix}; give more digits of the board's id")
+        raise OperatorError(
+            f"more than one board begins with {prefix} ({len(found)}); give more digits of the board's id"
+        )
     names = ", ".join(kid.hex()[:8] for kid in known[:8]) or "none"
     raise OperatorError(f"the gateway knows no board {prefix}; it knows {names}{', ...' if len(known) > 8 else ''}")
 

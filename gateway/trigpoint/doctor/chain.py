@@ -18,6 +18,7 @@ from trigpoint.config import Config
 from trigpoint.doctor import clock
 from trigpoint.doctor.finding import Finding, fail, ok, unknown, warn
 from trigpoint.errors import OperatorError
+from trigpoint.words import counted
 
 _ANCHOR_GAS = 60_000
 """What an anchor uses (docs: bench figure anchor_gas_1m), until there are some of our own to go by."""
@@ -26,6 +27,8 @@ _RECENT = 50
 _DAY_S = 86_400
 _LAG_BLOCKS = 100
 _LOW_DAYS, _EMPTY_DAYS = 30, 3
+_LONG_DAYS = 3653
+"""Ten years: prices do not hold that long, so a figure would say nothing."""
 
 
 @dataclass(frozen=True)
@@ -96,15 +99,29 @@ def judge_lag(behind: int, confirmations: int) -> Finding:
     """Judge by how many blocks the registry's mirror is behind the newest block."""
     what = "registry mirror"
     if behind < 0:
-        return warn("chain", what, f"the node is {-behind:,} blocks behind what was mirrored", "use another node")
+        return warn(
+            "chain", what, f"the node is {counted(-behind, 'block')} behind what was mirrored", "use another node"
+        )
     if behind > confirmations + _LAG_BLOCKS:
         return warn(
             "chain",
             what,
-            f"{behind:,} blocks behind: boards enrolled since are refused",
+            f"{counted(behind, 'block')} behind: boards enrolled since are refused",
             "start the gateway, or wait until it has caught up; a node that limits requests makes it slow",
         )
-    return ok("chain", what, f"{behind:,} blocks behind, {confirmations} of them to be sure")
+    return ok("chain", what, f"{counted(behind, 'block')} behind, {confirmations} of them to be sure")
+
+
+def anchors_per_day(config: Config, seen: float | None) -> float:
+    """Return how many anchors a day are to be paid for, at most.
+
+    Args:
+        config: the gateway's; in an emulated world its clock runs faster than ours, and so do anchors.
+        seen: how many there were of late in one of the gateway's days; None if that is not known.
+    """
+    most = _DAY_S / config.anchor.every_s
+    speed = config.clock.speed if config.clock else 1.0
+    return min(min(seen or most, most) * speed, _DAY_S / config.chain.poll_s)
 
 
 def judge_funds(balance: int, cost: int, per_day: float, coin: str) -> Finding:
@@ -120,7 +137,8 @@ def judge_funds(balance: int, cost: int, per_day: float, coin: str) -> Finding:
     days = balance / (cost * per_day) if cost and per_day else None
     if days is None:
         return ok("funds", what, f"{_short(balance)} {coin}")
-    text = f"{days:,.0f} with {_short(balance)} {coin}, at {per_day:.1f} anchors a day of {_short(cost)} each"
+    left = f"{days:,.0f}" if days < _LONG_DAYS else "more than ten years"
+    text = f"{left} with {_short(balance)} {coin}, at {per_day:,.1f} anchors a day of {_short(cost)} each"
     if days < _LOW_DAYS:
         remedy = "send the account some, or anchor less often (anchor.every_s)"
         return fail("funds", what, text, remedy) if days < _EMPTY_DAYS else warn("funds", what, text, remedy)
@@ -159,7 +177,7 @@ def _examine_contracts(config: Config, node: Node, known: Anchored) -> Iterator[
             "let the opener call setWriter, or bring back the chain.key_file that the log was begun with",
         )
         return
-    yield ok("contracts", "log's writer", f"this gateway; {size:,} leaves are anchored")
+    yield ok("contracts", "log's writer", f"this gateway; {counted(size, 'leaf')} anchored")
 
 
 def _examine_funds(config: Config, node: Node, known: Anchored, coin: str) -> Iterator[Finding]:
@@ -170,8 +188,7 @@ def _examine_funds(config: Config, node: Node, known: Anchored, coin: str) -> It
     balance = node.balance(address_bytes(account))
     yield ok("funds", "account", account)
     cost = known.cost if known.cost is not None else _ANCHOR_GAS * node.gas_price()
-    most = _DAY_S / config.anchor.every_s
-    yield judge_funds(balance, cost, min(known.per_day or most, most), coin)
+    yield judge_funds(balance, cost, anchors_per_day(config, known.per_day), coin)
 
 
 def _short(wei: int) -> str:

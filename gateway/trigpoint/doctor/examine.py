@@ -8,8 +8,10 @@ from contextlib import closing, suppress
 
 from trigpoint import keyfiles
 from trigpoint.chain.keys import load_signer
+from trigpoint.chain.node import address_bytes
+from trigpoint.chain.presets import LOCAL
 from trigpoint.config import Config
-from trigpoint.doctor import broker, chain, clock, database, disk, keys, service
+from trigpoint.doctor import boards, broker, chain, clock, database, disk, keys, service
 from trigpoint.doctor.finding import Finding, fail, ok, unknown
 from trigpoint.errors import OperatorError
 from trigpoint.running import is_running
@@ -20,14 +22,16 @@ def examine(config: Config) -> Iterator[Finding]:
     """Look at everything, and yield what was found as it is found. Nothing is changed; a running gateway goes on."""
     yield from _keys(config)
     yield clock.judge_synchronised(clock.is_synchronised())
-    rate, known = None, chain.Anchored()
+    rate, known, found = None, chain.Anchored(), None
+    owners = frozenset(map(address_bytes, config.ingest.owners))
     if config.database.exists():
         try:
             yield from database.judge(database.look(config.database))
             with closing(open_database(config.database, read_only=True)) as connection:
-                rate = database.written_per_day(connection)
+                rate = _real_rate(config, database.written_per_day(connection))
                 with suppress(sqlite3.Error):  # a schema that the next start brings up to date
                     known = chain.look(connection)
+                    found = boards.look(connection, owners)
         except (OperatorError, sqlite3.Error) as error:
             yield fail("database", "file", str(error), "see docs/operating.md: check, back up, restore")
     else:
@@ -35,6 +39,7 @@ def examine(config: Config) -> Iterator[Finding]:
     yield from _disk(config, rate)
     yield from broker.examine(config.broker)
     yield from chain.examine(config, known)
+    yield boards.judge(owners, found, local=config.chain.chain_id == LOCAL.chain_id)
     yield service.judge(service.look(), is_running(config.data))
 
 
@@ -50,6 +55,11 @@ def _keys(config: Config) -> Iterator[Finding]:
     password = config.broker.password_file
     if password is not None:
         yield keys.examine("broker password", password, lambda: keyfiles.load_password(password))
+
+
+def _real_rate(config: Config, rate: float | None) -> float | None:
+    """Return what is written a day of the disk's, which in an emulated world is longer than the gateway's."""
+    return rate * config.clock.speed if rate is not None and config.clock else rate
 
 
 def _disk(config: Config, rate: float | None) -> Iterator[Finding]:

@@ -6,6 +6,7 @@ import subprocess
 from pathlib import Path
 
 from trigpoint.doctor.finding import Finding, fail, ok, unknown, warn
+from trigpoint.words import counted
 
 UNIT = "trigpoint-gateway.service"
 _PROPERTIES = ("LoadState", "ActiveState", "UnitFileState", "NRestarts", "Result")
@@ -53,4 +54,8 @@ def judge(properties: dict[str, str] | None, running: bool | None) -> Finding:
     if properties.get("UnitFileState") != "enabled":
         return warn("service", what, f"{state}, and not enabled", f"sudo systemctl enable --now {UNIT}")
     restarts = properties.get("NRestarts", "0")
-    return ok("service", what, f"{state}, enabled" + ("" if restarts == "0" else f", restarted {restarts} times"))
+    return ok(
+        "service",
+        what,
+        f"{state}, enabled" + ("" if restarts == "0" else f", restarted {counted(int(restarts), 'time')}"),
+    )

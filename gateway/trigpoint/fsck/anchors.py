@@ -13,6 +13,7 @@ from trigpoint.chain.abi import TRANSPARENCY_LOG
 from trigpoint.chain.node import Node, address_bytes
 from trigpoint.chain.submitter import is_anchored
 from trigpoint.fsck.findings import RESTORE, BrokenError, Progress
+from trigpoint.words import counted
 
 OLD_BACKUP = (
     "this database must not go on as it is: bring back the newest one, or see docs/operating.md, 'An old backup'"
@@ -73,9 +74,11 @@ def agree(found: Sequence[Claim], roots: Mapping[int, bytes]) -> None:
     for claim in found:
         where = f"transactions, id {claim.id}"
         if claim.size not in roots:
-            raise BrokenError(where, f"it anchors {claim.size} leaves, more than are stored", OLD_BACKUP)
+            raise BrokenError(where, f"it anchors {counted(claim.size, 'leaf')}, more than are stored", OLD_BACKUP)
         if roots[claim.size] != claim.root:
-            raise BrokenError(where, f"its root is not that of the first {claim.size} statements", OLD_BACKUP)
+            raise BrokenError(
+                where, f"its root is not that of the first {counted(claim.size, 'statement')}", OLD_BACKUP
+            )
 
 
 class OnChain:
@@ -118,10 +121,10 @@ class OnChain:
             ChainUnavailableError: the node did not answer.
         """
         if self.size not in roots:
-            what = f"the chain has {self.size} leaves of this log, and the database fewer"
+            what = f"the chain has {counted(self.size, 'leaf')} of this log, and the database fewer"
             raise BrokenError("statements", what, OLD_BACKUP)
         if self.size and roots[self.size] != self._root:
-            what = f"the chain's root of {self.size} leaves is not that of the first {self.size} statements"
+            what = f"the chain's root of {counted(self.size, 'leaf')} is not that of as many statements here"
             raise BrokenError("statements", what, OLD_BACKUP)
         mine = [claim for claim in found if claim.final and claim.contract == self._contract]
         for number, claim in enumerate(mine):

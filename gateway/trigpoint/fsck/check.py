@@ -20,6 +20,7 @@ from trigpoint.fsck.signatures import Verifier
 from trigpoint.fsck.tree import Builder, PublicFiles, StoredTiles
 from trigpoint.fsck.truth import Board, Row
 from trigpoint.store.database import newest_schema
+from trigpoint.words import counted
 
 _T = TypeVar("_T")
 _P = ParamSpec("_P")
@@ -160,7 +161,7 @@ class _Work:
         if said != "ok":
             raise BrokenError("the database", str(said), RESTORE)
         (pages,) = self.connection.execute("PRAGMA page_count").fetchone()
-        self.file.ok(f"{pages:,} pages hold together")
+        self.file.ok(f"{counted(pages, 'page')}, whole")
 
     def _open_public(self) -> PublicFiles | None:
         log_id, log_key = self._identity()
@@ -180,7 +181,7 @@ class _Work:
         known = self.boards.do(truth.boards, connection)
         if known is None:
             return
-        self.boards.ok(f"{len(known):,} boards with their keys")
+        self.boards.ok(f"{counted(len(known), 'board')} with their keys")
         losses = self.losses.do(truth.losses, connection, known)
         stored = self.log.do(StoredTiles, connection, self.scope.log_key)
         claims = self.anchors.do(anchors.claims, connection) or []
@@ -201,14 +202,15 @@ class _Work:
         if not self.index.sound:
             self.evidence.skip("what it contradicts is found by the index, which is broken")
         evidence = self.evidence.do(truth.evidence, connection, known)
-        self.evidence.ok(f"{evidence or 0:,} statements that contradict others")
+        self.evidence.ok(f"{counted(evidence or 0, 'statement')} against what is stored")
         self.anchors.do(anchors.agree, claims, walk.builder.roots)
         self.anchors.ok(f"{len(claims):,}, each of a head of this log")
         if self.scope.chain is None:
             self.chain.skip("not asked; --chain does")
         else:
             count = self.chain.do(self.scope.chain.confirm, claims, walk.builder.roots, self.progress)
-            self.chain.ok(f"its head of {self.scope.chain.size:,} leaves and {count or 0:,} anchors are of this log")
+            head = counted(self.scope.chain.size, "leaf")
+            self.chain.ok(f"its head of {head} and {counted(count or 0, 'anchor')} are of this log")
 
     def _ask(self, chain: OnChain) -> None:
         log_id, log_key = self._identity()
@@ -226,17 +228,18 @@ class _Work:
         )
         if walk.stored is not None:
             self.log.do(walk.stored.finish, builder)
-            self.log.ok(f"{walk.stored.compared:,} tiles and the head of {walk.stored.size:,} leaves")
+            self.log.ok(f"{counted(walk.stored.compared, 'tile')} and the head of {counted(walk.stored.size, 'leaf')}")
         self.progress("index", 0, 0)
         self.index.do(folded.index, connection, walk.watermark)
         self.index.do(folded.stands, connection, walk.known, walk.stands)
-        self.index.ok(f"{walk.watermark:,} statements by board and seq, and where each board stands")
+        self.index.ok(f"{counted(walk.watermark, 'statement')} by board and seq, and where each board stands")
         self.progress("hours", 0, 0)
         cells = self.hours.do(walk.hours.finish)
-        self.hours.ok(f"{cells or 0:,} hours of series")
+        self.hours.ok(f"{counted(cells or 0, 'hour')} of series")
         if walk.public is not None:
             self.public.do(walk.public.finish, builder)
-            self.public.ok(f"{walk.public.compared:,} files and the checkpoint of {walk.public.size or 0:,} leaves")
+            leaves = counted(walk.public.size or 0, "leaf")
+            self.public.ok(f"{counted(walk.public.compared, 'file')} and the checkpoint of {leaves}")
 
 
 class _Walk:

@@ -11,6 +11,7 @@ from trigpoint.fsck.findings import FOLD, BrokenError
 from trigpoint.fsck.truth import Board, Row
 from trigpoint.store.hours import SERIES_OF_BOARD
 from trigpoint.wire.statement import reading_time
+from trigpoint.words import counted
 
 _HELD = 100_000
 """Hours of series in memory, some 40 MB; what is beyond that goes to a temporary file."""
@@ -23,7 +24,7 @@ def watermark(connection: sqlite3.Connection) -> int:
     rows = connection.execute("SELECT name, size FROM folds").fetchall()
     (size,) = connection.execute("SELECT coalesce(max(leaf_index) + 1, 0) FROM statements").fetchone()
     if len(rows) != 1 or not 0 <= rows[0][1] <= size:
-        raise BrokenError("folds", f"its rows are {rows}, with {size} statements", FOLD)
+        raise BrokenError("folds", f"its rows are {rows}, with {counted(size, 'statement')}", FOLD)
     return int(rows[0][1])
 
 

@@ -10,6 +10,7 @@ from trigpoint.fsck.findings import FOLD, RESTORE, BrokenError
 from trigpoint.log import checkpoint, tiles
 from trigpoint.log.merkle import EMPTY_ROOT, leaf_hash, node_hash
 from trigpoint.log.tree import HASH_SIZE, TILE_WIDTH
+from trigpoint.words import counted
 
 PUBLISH = "move the public directory away: the gateway writes it anew at its next start"
 """What to do about a public file."""
@@ -126,15 +127,23 @@ class StoredTiles:
     def finish(self, builder: Builder) -> None:
         """Compare the head and the tiles that are not full, and see that there are no others."""
         if self.size > builder.size:
-            raise BrokenError("log_state", f"it has {self.size} leaves, of {builder.size} statements", FOLD)
+            raise BrokenError(
+                "log_state",
+                f"it has {counted(self.size, 'leaf')}, of {counted(builder.size, 'statement')}",
+                FOLD,
+            )
         if builder.roots[self.size] != self._root:
-            raise BrokenError("log_state", f"its root is not that of the first {self.size} statements", FOLD)
+            raise BrokenError("log_state", f"its root is not that of the first {counted(self.size, 'statement')}", FOLD)
         for (level, index), data in builder.partial[self.size].items():
             if level >= 0:
                 self._compare(level, index, data)
         (count,) = self._connection.execute("SELECT count(*) FROM tiles").fetchone()
         if count != self.compared:
-            raise BrokenError("tiles", f"there are {count}, and a log of {self.size} leaves has {self.compared}", FOLD)
+            raise BrokenError(
+                "tiles",
+                f"there are {count}, and a log of {counted(self.size, 'leaf')} has {self.compared}",
+                FOLD,
+            )
 
     def _compare(self, level: int, index: int, data: bytes) -> None:
         self.compared += 1
@@ -191,13 +200,13 @@ class PublicFiles:
         if self.size > builder.size:
             raise BrokenError(
                 str(self._directory / "checkpoint"),
-                f"others may have seen it, and it has {self.size} leaves, of {builder.size} statements here",
+                f"others may have seen it, and it has {counted(self.size, 'leaf')}; statements here: {builder.size:,}",
                 "an old backup was restored: bring back the newest database, or see docs/operating.md, 'An old backup'",
             )
         if builder.roots[self.size] != self._root:
             raise BrokenError(
                 str(self._directory / "checkpoint"),
-                f"others may have seen it, and its root is not that of the first {self.size} statements here",
+                f"others may have seen it, and its root is not that of as many statements here ({self.size:,})",
                 "the log must not go on from this database: see docs/operating.md, 'An old backup'",
             )
         for (level, index), data in builder.partial[self.size].items():

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from trigpoint.ingest.boards import Board, Boards, stored_boards
 from trigpoint.ingest.check import Claim, Fault, check, understood
 from trigpoint.ingest.decision import BoardState, Decision, Reason, after, decide
-from trigpoint.ingest.message import Message
+from trigpoint.ingest.message import Message, statements_topic
 from trigpoint.store import statements
 from trigpoint.store.fold import Tail
 from trigpoint.store.statements import EvidenceRow, LostRow, RejectedRow, StatementRow
@@ -48,7 +48,7 @@ class Outcome(NamedTuple):
     ack_seq: int | None = None
 
 
-@dataclass
+@dataclass(slots=True)
 class _Turn:
     """A board in a batch: where what was taken so far will have brought it, and how many bytes that stores."""
 
@@ -73,7 +73,6 @@ class Batch:
         lost: to be added.
         evidence: likewise.
         rejected: likewise.
-        counts: messages that came to each end.
     """
 
     def __init__(
@@ -87,7 +86,6 @@ class Batch:
         self.lost: list[LostRow] = []
         self.evidence: list[EvidenceRow] = []
         self.rejected: list[RejectedRow] = []
-        self.counts: Counter[Reason] = Counter()
         self._boards = boards
         self._start = start
         self._stored_entry = stored_entry
@@ -99,22 +97,23 @@ class Batch:
 
     def take(self, message: Message, found: Claim | Fault) -> None:
         """Decide on a message, given what `trigpoint.ingest.check` has found in it, and note its effects."""
-        if isinstance(found, Claim) and message.topic != f"trig/1/{found.kid.hex()}/s":
-            found = Fault("shape", "kid: it is not the board id in the topic")
         if isinstance(found, Fault):
             self._note(message, Reason(found.reason), None, found.detail)
             return
         turn = self._turns.get(found.kid)
+        board = turn.board if turn is not None else self._boards.get(found.kid)
+        if message.topic != (statements_topic(found.kid) if board is None else board.topic):
+            self._note(message, Reason.SHAPE, None, "kid: it is not the board id in the topic")
+            return
+        if board is None:
+            self._note(message, Reason.UNKNOWN_BOARD, None)
+            return
         if turn is None:
-            board = self._boards.get(found.kid)
-            if board is None:
-                self._note(message, Reason.UNKNOWN_BOARD, None)
-                return
             turn = self._turns[found.kid] = _Turn(board, board.state)
         decision, claim = self._decide(turn, found, message)
-        self._note(message, decision.reason, turn.board)
+        self._note(message, decision.reason, board)
         if decision.reason is Reason.ACCEPTED:
-            number, seq = turn.board.signer[0], claim.seq
+            number, seq = board.signer[0], claim.seq
             leaf_index = self._start + len(self.statements)
             self.statements.append(StatementRow(leaf_index, number, seq, message.arrival_ms, message.payload))
             self._claims.append(claim)
@@ -128,6 +127,11 @@ class Batch:
             self.lost.append(LostRow(claim.kid, *decision.lost, message.payload))
             turn.stored += len(message.payload)
         turn.state = after(turn.state, claim, decision)
+
+    @property
+    def counts(self) -> Counter[Reason]:
+        """How many messages came to each end."""
+        return Counter(reason for reason, _ in self._decided)
 
     def write(self, connection: sqlite3.Connection) -> list[bytes]:
         """Write everything, in the transaction that `connection` is in. Returns the kids of boards newly flagged.
@@ -173,22 +177,24 @@ class Batch:
 
     def _decide(self, turn: _Turn, claim: Claim, message: Message) -> tuple[Decision, Claim]:
         """Return the decision, and the claim as it was verified for it."""
-        state, number, seq = turn.state, turn.board.signer[0], claim.seq
-        if state.active and not turn.board.served:
+        state, board, seq = turn.state, turn.board, claim.seq
+        if state.active and not board.served:
             return Decision(Reason.NOT_SERVED), claim
         stored = None
         if seq < state.next_seq:
+            number = board.signer[0]
             stored = self._entries.get((number, seq)) or self._stored_entry(number, seq)
         decision = decide(state, claim, stored, claim.signed)
         if (
-            seq >= state.next_seq
+            board.bytes_of_day + turn.stored + len(message.payload) > self._quota  # on whatever day: seldom so much
+            and seq >= state.next_seq
             and (decision is None or decision.reason is Reason.ACCEPTED or decision.lost is not None)
             and self._is_over_quota(turn, message)
         ):
             return Decision(Reason.QUOTA), claim
         if decision is None:
             # It was not verified before, because it did not look as if that would be needed.
-            verified = understood(check(message.payload, message.arrival_ms, turn.board.signer))
+            verified = understood(check(message.payload, message.arrival_ms, board.signer))
             assert isinstance(verified, Claim)
             claim, decision = verified, decide(state, verified, stored, verified.signed)
             assert decision is not None
@@ -201,7 +207,6 @@ class Batch:
 
     def _note(self, message: Message, reason: Reason, board: Board | None, detail: str = "") -> None:
         self._decided.append((reason, board))
-        self.counts[reason] += 1
         if reason is not Reason.ACCEPTED and reason.is_refusal and not reason.is_evidence:
             topic, payload, size, arrival_ms = message
             self.rejected.append(RejectedRow(reason, detail or _DETAIL[reason], topic, payload, size, arrival_ms))
@@ -232,5 +237,5 @@ def without_accepted(counts: Counter[Reason]) -> dict[str, int]:
 def _outcome(reason: Reason, board: Board | None) -> Outcome:
     if board is None:
         return Outcome(reason)
-    speaks = reason.deserves_ack and board.state.next_seq > 0
-    return Outcome(reason, board, board.state.next_seq - 1 if speaks else None)
+    next_seq = board.state.next_seq
+    return Outcome(reason, board, next_seq - 1 if next_seq > 0 and reason.deserves_ack else None)

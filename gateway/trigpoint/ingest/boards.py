@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from trigpoint.ingest.check import Signer
 from trigpoint.ingest.decision import BoardState
+from trigpoint.ingest.message import acks_topic, statements_topic
 from trigpoint.store import statements
 
 
-@dataclass
+@dataclass(slots=True)
 class Board:
     """A board that the registry knows.
 
@@ -23,6 +24,8 @@ class Board:
         expected: the seq after those that are still being checked; a guess.
         day: the day, since 1970, on which `bytes_of_day` were stored.
         bytes_of_day: bytes of its statements stored on that day, since the gateway was started.
+        topic: of its statements.
+        acks_topic: of the acks for it.
     """
 
     kid: bytes
@@ -32,6 +35,12 @@ class Board:
     expected: int = 0
     day: int = 0
     bytes_of_day: int = 0
+    topic: str = field(init=False)
+    acks_topic: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Spell the topics once."""
+        self.topic, self.acks_topic = statements_topic(self.kid), acks_topic(self.kid)
 
 
 class Boards:

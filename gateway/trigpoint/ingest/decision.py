@@ -53,17 +53,22 @@ class Reason(StrEnum):
     @property
     def is_evidence(self) -> bool:
         """Whether the message, though refused, proves that two histories are signed with one key."""
-        return self in (Reason.CLONE, Reason.FORK)
+        return self in _EVIDENCE
 
     @property
     def is_refusal(self) -> bool:
         """Whether the message was not to be taken, and is kept for inspection: as evidence if it is that."""
-        return self not in (Reason.ACCEPTED, Reason.DUPLICATE)
+        return self not in _WELCOME
 
     @property
     def deserves_ack(self) -> bool:
         """Whether the board is told where the gateway stands: it sent what it should, or needs to know what to send."""
-        return self in (Reason.ACCEPTED, Reason.DUPLICATE, Reason.GAP)
+        return self in _ANSWERED
+
+
+_WELCOME = frozenset({Reason.ACCEPTED, Reason.DUPLICATE})
+_ANSWERED = _WELCOME | {Reason.GAP}
+_EVIDENCE = frozenset({Reason.CLONE, Reason.FORK})
 
 
 class BoardState(NamedTuple):
@@ -91,6 +96,9 @@ class Decision(NamedTuple):
 
     reason: Reason
     lost: tuple[int, int] | None = None
+
+
+_ACCEPTED = Decision(Reason.ACCEPTED)
 
 
 def decide(
@@ -127,7 +135,7 @@ def decide(
         return Decision(Reason.ACCEPTED if first_held else Reason.GAP, lost=(board.next_seq, statement.oldest - 1))
     if board.last_entry is not None and statement.prev != board.last_entry:
         return Decision(Reason.FORK)
-    return Decision(Reason.ACCEPTED)
+    return _ACCEPTED
 
 
 def after(board: BoardState, statement: Stated, decision: Decision) -> BoardState:

@@ -12,9 +12,12 @@ from trigpoint.ingest.decision import Reason
 from trigpoint.ingest.pace import Pace
 from trigpoint.store import statements
 from trigpoint.store.fold import Tail, fold_index, fold_log, replay
+from trigpoint.store.locks import check_locks
 from trigpoint.store.writer import Writer
 
 _log = logging.getLogger(__name__)
+
+_SAY_EVERY_S = 2.0
 
 
 class Folder:
@@ -26,28 +29,37 @@ class Folder:
     """
 
     def __init__(self, writer: Writer, pace: Pace) -> None:
-        self.tail = Tail(0, 0)
+        self.tail = Tail(0)
         self.uncounted: Counter[Reason] = Counter()
         self._writer = writer
         self._pace = pace
         self._log_at = self._index_at = time.monotonic()
 
     def catch_up(self) -> None:
-        """Fold all that an earlier run has left, a part at a time.
+        """Fold all that an earlier run has left, a part at a time, and say so if that takes longer.
 
         Raises:
             sqlite3.Error: the database refused; what was folded until then stays so.
         """
+        said = time.monotonic()
         self._writer.submit(fold_log)
+        size = self._writer.submit(statements.size)
         while True:
             self.tail = tail = self._writer.submit(replay)
             if tail.size == tail.start:
                 break
             self._writer.submit(lambda connection, tail=tail: fold_index(connection, tail))  # type: ignore[misc]
+            if time.monotonic() - said >= _SAY_EVERY_S:
+                said = time.monotonic()
+                _log.info("index folded up to statement %d of %d, which an earlier run has left", tail.size, size)
         self._log_at = self._index_at = time.monotonic()
 
     def step(self, *, everything: bool = False) -> None:
-        """Fold what is due. A disk that refuses leaves it for later: nothing depends on when it is done."""
+        """Fold what is due. A disk that refuses leaves it for later: nothing depends on when it is done.
+
+        Raises:
+            OperatorError: the database's locks are in disorder.
+        """
         now, pace, tail, counts = time.monotonic(), self._pace, self.tail, self.uncounted
         index_due = (
             everything
@@ -68,8 +80,9 @@ class Folder:
         try:
             self._writer.submit(fold)
         except sqlite3.OperationalError as error:
+            check_locks(error)
             _log.error("database refuses to fold, which is tried again error=%r", str(error))
             return
         self.uncounted = Counter()
         if index_due:
-            self.tail, self._index_at = Tail(tail.size, tail.size), now
+            self.tail, self._index_at = Tail(tail.size), now

@@ -9,6 +9,16 @@ from trigpoint.wire.statement import MAX_SIZE
 TOPIC_KEPT = 128
 
 
+def statements_topic(kid: bytes) -> str:
+    """Return the topic of a board's statements, given its id."""
+    return f"trig/1/{kid.hex()}/s"
+
+
+def acks_topic(kid: bytes) -> str:
+    """Return the topic of the acks for a board."""
+    return f"trig/1/{kid.hex()}/a"
+
+
 class Message(NamedTuple):
     """What came from the broker.
 

@@ -63,11 +63,11 @@ class Session:
         self._client.on_subscribe = self._on_subscribe
         self._client.on_disconnect = self._on_disconnect
 
-    def start(self) -> None:
-        """Connect and subscribe.
+    def start(self) -> bool:
+        """Connect and subscribe; return whether that was done. A broker that is away is tried until it is there.
 
         Raises:
-            OperatorError: the broker cannot be reached, refuses the gateway, or cannot be trusted.
+            OperatorError: the broker refuses the gateway, or cannot be trusted, or is none.
         """
         settings = self._settings
         where = f"{settings.host}:{settings.port}"
@@ -85,16 +85,26 @@ class Session:
             raise OperatorError(
                 f"no trusted TLS connection to the broker at {where}: {error}; check broker.ca, broker.tls and the host"
             ) from error
-        except (OSError, ValueError) as error:
-            raise OperatorError(
-                f"cannot reach the MQTT broker at {where}: {error}; check broker.host, port and tls, and start it"
-            ) from error
+        except OSError as error:
+            # After a power cut broker, network and gateway come up in any order.
+            _log.warning(
+                "cannot reach the MQTT broker at %s: %s; check broker.host, port and tls, or start it; "
+                "it is tried until it is there",
+                where,
+                error,
+            )
+            self._client.connect_async(settings.host, settings.port, _KEEPALIVE_S)
+            self._client.loop_start()
+            return False
+        except ValueError as error:
+            raise OperatorError(f"cannot connect to {where}: {error}; check broker.host and broker.port") from error
         self._client.loop_start()
         if not self._settled.wait(_FIRST_CONNECTION_S):
             self._refusal = f"no answer in {_FIRST_CONNECTION_S:.0f} s; check that an MQTT broker listens there"
         if self._refusal:
             self.stop()
             raise OperatorError(f"the MQTT broker at {where} does not serve this gateway: {self._refusal}")
+        return True
 
     def stop(self) -> None:
         """Send what is waiting to be sent, and leave. The broker keeps the session."""

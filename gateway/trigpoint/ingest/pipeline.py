@@ -19,7 +19,6 @@ from typing import Protocol, TypeVar
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from trigpoint.clock import Clock
-from trigpoint.errors import OperatorError
 from trigpoint.ingest import boards
 from trigpoint.ingest.batch import Batch, Outcome, without_accepted
 from trigpoint.ingest.boards import Board, Boards
@@ -34,9 +33,11 @@ from trigpoint.ingest.tally import Statistics, Tally
 from trigpoint.ingest.triage import Triage
 from trigpoint.store import statements
 from trigpoint.store.database import open_database
+from trigpoint.store.locks import check_locks
 from trigpoint.store.statements import REJECTED_KEPT
 from trigpoint.store.writer import Writer
 from trigpoint.wire import ack
+from trigpoint.wire.ack import Sealer
 from trigpoint.wire.keys import PublicKey
 
 _log = logging.getLogger(__name__)
@@ -45,7 +46,7 @@ _T = TypeVar("_T")
 INBOX_LENGTH = 2_000
 """Messages held in memory before they are looked at; with 4 KiB each, 8 MB. When it is full, the broker has to wait."""
 
-_ACK_KEYS_KEPT = 8_192
+_SEALERS_KEPT = 8_192
 _RETRY_MIN_S, _RETRY_MAX_S = 0.5, 30.0
 _POLL_S = 0.25
 _REJECTED_PER_S = 1.0
@@ -137,11 +138,11 @@ class Ingest:
         self._tally = Tally()
         self._refusing_since: float | None = None
 
-        @lru_cache(maxsize=_ACK_KEYS_KEPT)
-        def ack_key(point: bytes) -> bytes:
-            return ack.derive_key(link_key, PublicKey(point[:32], point[32:]))
+        @lru_cache(maxsize=_SEALERS_KEPT)
+        def sealer(point: bytes) -> Sealer:
+            return Sealer(ack.derive_key(link_key, PublicKey(point[:32], point[32:])))
 
-        self._ack_key = ack_key
+        self._sealer = sealer
 
     def start(self, replies: Replies) -> None:
         """Fold what an earlier run has left, and begin to take messages; tell `replies` what came of them.
@@ -220,7 +221,9 @@ class Ingest:
         pause = _POLL_S
         if self._waiting:
             until = self._waiting_since + pace.linger_s
-            if self._waiting >= pace.quiet_messages:
+            # While there is more to check it is not quiet, and what comes of that wakes us; to look again and again
+            # whether it is cost a fifth of this thread's time.
+            if self._waiting >= pace.quiet_messages and not self._chunks and not len(self._inbox):
                 until = min(until, self._newest_at + pace.quiet_s)
             pause = min(pause, until - now)
         if not self._checkers.room():
@@ -267,7 +270,8 @@ class Ingest:
         batch = self._persist(lambda: self._decide(chunks))
         stranger = next((row.topic for row in batch.rejected if row.reason == Reason.UNKNOWN_BOARD), None)
         del batch.rejected[self._rejections_left() :]
-        counts = self._folder.uncounted + batch.counts
+        counted_now = batch.counts
+        counts = self._folder.uncounted + counted_now
 
         def write(connection: sqlite3.Connection) -> tuple[list[bytes], bool]:
             before = connection.total_changes
@@ -281,7 +285,7 @@ class Ingest:
         began = time.monotonic()
         flagged, counted = self._persist(lambda: self._writer.submit(write))
         self._folder.uncounted = Counter() if counted else counts
-        self._tally.committed(batch.counts, time.monotonic() - began)
+        self._tally.committed(counted_now, time.monotonic() - began)
         self._rejections -= len(batch.rejected)
         outcomes = batch.done(self._clock.now_ms(), self._folder.tail)
         replies.answer(self._acks(outcomes), [delivery for chunk in chunks for delivery in chunk.deliveries])
@@ -314,12 +318,7 @@ class Ingest:
                 result = work()
                 break
             except sqlite3.OperationalError as error:
-                if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_PROTOCOL:
-                    # A lock could not be given back. For this process it stays taken, so trying again is in vain.
-                    raise OperatorError(
-                        "the database's locks are in disorder, which a new start mends: start the gateway again, and "
-                        "do not keep its data on a network file system"
-                    ) from error
+                check_locks(error)
                 self._refusing_since = self._refusing_since or time.monotonic()
                 _log.error("database refuses, no acks until it does not error=%r retry_s=%.1f", str(error), delay_s)
             if self._stopping.wait(delay_s):
@@ -342,7 +341,7 @@ class Ingest:
             if board is None or ack_seq is None or (reason is Reason.ACCEPTED and board.kid in told):
                 continue
             told.add(board.kid)
-            acks.append((f"trig/1/{board.kid.hex()}/a", ack.seal(self._ack_key(board.signer[1]), ack_seq, now_ms)))
+            acks.append((board.acks_topic, self._sealer(board.signer[1]).seal(ack_seq, now_ms)))
         return acks
 
     def _look_after(self, outcomes: Sequence[Outcome], flagged: Sequence[bytes]) -> None:
@@ -365,8 +364,8 @@ class Ingest:
         return boards.load(self._reader, kid, self._folder.tail.newest.get, self._limits.owners)
 
     def _stored_entry(self, number: int, seq: int) -> bytes | None:
-        recent = self._folder.tail.seqs.get((number, seq))
+        recent = self._folder.tail.entry(number, seq)
         if recent is not None:
-            return recent[1]
+            return recent
         assert self._reader is not None
         return statements.entry_at(self._reader, statements.find_folded(self._reader, number, seq))

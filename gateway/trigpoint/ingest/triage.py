@@ -44,11 +44,11 @@ class Triage:
         if seen is None:
             return None
         kid, seq, oldest = seen
-        if message.topic != f"trig/1/{kid.hex()}/s":
-            return None  # refused whatever it says; and nobody is to spoil the guesses about another board
         board = self._boards.get(kid)
         if board is None or not board.state.active or not board.served:
             return None
+        if message.topic != board.topic:
+            return None  # refused whatever it says; and nobody is to spoil the guesses about another board
         return board.signer if self._needed(board, seq, oldest, message.payload) else None
 
     def _needed(self, board: Board, seq: int, oldest: int, payload: bytes) -> bool:

@@ -20,7 +20,7 @@ import sys
 from contextlib import suppress
 from multiprocessing.connection import Connection
 
-from trigpoint.ingest.check import Job, check
+from trigpoint.ingest.check import Job, check_all
 
 _COLLECT_EVERY = 1_000
 
@@ -40,7 +40,7 @@ def main() -> None:
     with Connection(int(sys.argv[1])) as connection, suppress(EOFError, ConnectionError):
         while True:
             jobs: list[Job] = marshal.loads(connection.recv_bytes())  # noqa: S302  (from our own parent)
-            connection.send_bytes(marshal.dumps([check(*job) for job in jobs]))
+            connection.send_bytes(marshal.dumps(check_all(jobs)))
             chunks += 1
             if chunks % _COLLECT_EVERY == 0:
                 gc.collect()

@@ -11,6 +11,9 @@ from urllib.parse import quote
 from trigpoint.errors import OperatorError
 
 _BUSY_TIMEOUT_MS = 10_000
+_LOG_KEPT = 64 << 20
+"""Bytes of the write-ahead log that stay on the disk to be written over. It grows beyond that while somebody reads one
+moment for long, as a backup does."""
 
 
 def open_database(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
@@ -33,6 +36,7 @@ def open_database(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
         if not read_only:
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = FULL")
+            connection.execute(f"PRAGMA journal_size_limit = {_LOG_KEPT}")
         connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
     except (sqlite3.Error, OSError) as error:
         remedy = "has the gateway run yet?" if read_only else "check the path and its permissions"

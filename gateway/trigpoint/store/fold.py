@@ -5,7 +5,6 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from itertools import islice
 
 from trigpoint.store import log, statements
 from trigpoint.store.hours import Cell, Key, cells, merge, write
@@ -25,8 +24,7 @@ def fold_log(connection: sqlite3.Connection, tail: Tail | None = None) -> Head:
     """
     head = log.head(connection)
     if tail is not None and tail.start <= head.size < tail.size:
-        fresh = islice(tail.seqs.values(), head.size - tail.start, None)  # in the order in which they were stored
-        return log.append(connection, [entry for _, entry in fresh])
+        return log.append(connection, tail.entries[head.size - tail.start :])
     while True:
         head = log.head(connection)
         entries = statements.entries(connection, head.size, _AT_ONCE)
@@ -41,32 +39,42 @@ class Tail:
 
     Attributes:
         start: the watermark: leaf index of the first of them.
-        size: one more than the leaf index of the last.
-        seqs: (board, seq) -> leaf index and entry.
+        entries: theirs, in the order of the log.
+        seqs: (board, seq) -> leaf index.
         newest: board -> seq and entry of its newest.
         hours: what they add to the aggregates.
     """
 
     start: int
-    size: int
-    seqs: dict[tuple[int, int], tuple[int, bytes]] = field(default_factory=dict)
+    entries: list[bytes] = field(default_factory=list)
+    seqs: dict[tuple[int, int], int] = field(default_factory=dict)
     newest: dict[int, tuple[int, bytes]] = field(default_factory=dict)
     hours: dict[Key, Cell] = field(default_factory=dict)
 
+    @property
+    def size(self) -> int:
+        """One more than the leaf index of the last of them."""
+        return self.start + len(self.entries)
+
+    def entry(self, board: int, seq: int) -> bytes | None:
+        """Return the entry of a board's statement; None if it is not among them."""
+        leaf_index = self.seqs.get((board, seq))
+        return None if leaf_index is None else self.entries[leaf_index - self.start]
+
     def add(self, board: int, seq: int, entry: bytes, of_hours: Iterable[tuple[Key, Cell]]) -> None:
         """Take in the next statement."""
-        self.seqs[board, seq] = (self.size, entry)
+        self.seqs[board, seq] = self.start + len(self.entries)
+        self.entries.append(entry)
         self.newest[board] = (seq, entry)
         for key, cell in of_hours:
             before = self.hours.get(key)
             self.hours[key] = cell if before is None else merge(before, cell)
-        self.size += 1
 
 
 def replay(connection: sqlite3.Connection, limit: int = _AT_ONCE) -> Tail:
     """Read the tail, or its first `limit` statements, from the journal."""
     start = statements.folded(connection)
-    tail = Tail(start, start)
+    tail = Tail(start)
     for board, seq, arrival_ms, raw in connection.execute(
         "SELECT board, seq, arrival_ms, raw FROM statements WHERE leaf_index >= ? ORDER BY leaf_index LIMIT ?",
         (start, limit),
@@ -82,7 +90,7 @@ def fold_index(connection: sqlite3.Connection, tail: Tail) -> None:
         return
     connection.executemany(
         "INSERT INTO seqs VALUES (?, ?, ?)",
-        sorted((board, seq, leaf_index) for (board, seq), (leaf_index, _) in tail.seqs.items()),
+        sorted((board, seq, leaf_index) for (board, seq), leaf_index in tail.seqs.items()),
     )
     connection.executemany(
         "UPDATE boards SET next_seq = ?, last_entry = ? WHERE number = ? AND next_seq <= ?",

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import cycle
+from operator import gt, itemgetter
 
 from trigpoint.wire.statement import DOUBTFUL_AFTER_S, Columns, Kind, Statement
 
@@ -36,33 +38,37 @@ def cells(board: int, statement: Statement, arrival_ms: int) -> list[tuple[Key, 
     base = arrival_s if statement.base_time is None else statement.base_time
     latest = arrival_s + DOUBTFUL_AFTER_S
     found: list[tuple[Key, Cell]] = []
-    for hour, kind, times, values in _groups(base, statement.columns):
-        earliest, last_t = min(times), max(times)
-        if times[0] == earliest and times[-1] == last_t:
-            first, last = values[0], values[-1]
-        else:
-            first, last = values[times.index(earliest)], values[-1 - times[::-1].index(last_t)]
-        doubtful = 0 if relative or base + last_t <= latest else sum(base + t > latest for t in times)
+    for hour, (name, unit, exponent), times, values in _groups(base, statement.columns):
+        last_t, begin = times[-1], base - 3600 * hour
         cell = (
-            *(len(values), len(values) if relative else 0, doubtful),
-            *(sum(values), min(values), max(values), first, last),
-            *(base + earliest - 3600 * hour, base + last_t - 3600 * hour, statement.seq, statement.seq),
+            len(values),
+            len(values) if relative else 0,
+            0 if relative or base + last_t <= latest else sum(base + t > latest for t in times),
+            sum(values),
+            min(values),
+            max(values),
+            values[0],
+            values[-1],
+            begin + times[0],
+            begin + last_t,
+            statement.seq,
+            statement.seq,
         )
-        found.append(((board, hour, *kind), cell))
+        found.append(((board, hour, name, unit, exponent), cell))
     return found
 
 
-def _groups(base: int, columns: Columns) -> list[tuple[int, Kind, list[int], list[int]]]:
-    """Return hour, kind, offsets and mantissas of the readings of each hour and kind, in their order."""
+def _groups(base: int, columns: Columns) -> list[tuple[int, Kind, Sequence[int], Sequence[int]]]:
+    """Return hour, kind, offsets and mantissas of the readings of each hour and kind, in the order of time."""
     kinds, mantissas, offsets = columns
-    hour, number = (base + min(offsets)) // 3600, len(kinds)
-    if hour == (base + max(offsets)) // 3600:
+    hour, turn = (base + offsets[0]) // 3600, len(kinds)
+    is_in_order = not any(map(gt, offsets, offsets[1:]))
+    if is_in_order and hour == (base + offsets[-1]) // 3600 and len(set(kinds)) == turn:
         # A board measures the same things in turn: then each is a slice, and no reading is looked at by itself.
-        turn = len(set(kinds))
-        if kinds == (kinds[:turn] * (number // turn + 1))[:number]:
-            return [(hour, kinds[place], offsets[place::turn], mantissas[place::turn]) for place in range(turn)]
+        return [(hour, kinds[place], offsets[place::turn], mantissas[place::turn]) for place in range(turn)]
     grouped: dict[tuple[int, Kind], tuple[list[int], list[int]]] = {}
-    for kind, mantissa, offset in zip(kinds, mantissas, offsets, strict=True):
+    readings = zip(offsets, cycle(kinds), mantissas, strict=False)
+    for offset, kind, mantissa in readings if is_in_order else sorted(readings, key=itemgetter(0)):
         times, values = grouped.setdefault(((base + offset) // 3600, kind), ([], []))
         times.append(offset)
         values.append(mantissa)
@@ -72,22 +78,21 @@ def _groups(base: int, columns: Columns) -> list[tuple[int, Kind, list[int], lis
 def merge(before: Cell, more: Cell) -> Cell:
     """Return the cell of the readings of two; those of `more` come later in the log."""
     readings, estimated, doubtful, total, minimum, maximum, first, last, first_s, last_s, first_seq, last_seq = before
-    readings_2, estimated_2, doubtful_2, total_2, minimum_2, maximum_2, first_2, last_2, *rest = more
-    first_s_2, last_s_2, first_seq_2, last_seq_2 = rest
-    is_first, is_last = first_s <= first_s_2, last_s_2 >= last_s
+    number, guessed, ahead, added, least, most, opening, closing, opening_s, closing_s, opening_seq, closing_seq = more
+    is_first, is_last = first_s <= opening_s, closing_s >= last_s
     return (
-        readings + readings_2,
-        estimated + estimated_2,
-        doubtful + doubtful_2,
-        total + total_2,
-        minimum if minimum < minimum_2 else minimum_2,
-        maximum if maximum > maximum_2 else maximum_2,
-        first if is_first else first_2,
-        last_2 if is_last else last,
-        first_s if is_first else first_s_2,
-        last_s_2 if is_last else last_s,
-        first_seq if first_seq < first_seq_2 else first_seq_2,
-        last_seq if last_seq > last_seq_2 else last_seq_2,
+        readings + number,
+        estimated + guessed,
+        doubtful + ahead,
+        total + added,
+        minimum if minimum < least else least,
+        maximum if maximum > most else most,
+        first if is_first else opening,
+        closing if is_last else last,
+        first_s if is_first else opening_s,
+        closing_s if is_last else last_s,
+        first_seq if first_seq < opening_seq else opening_seq,
+        last_seq if last_seq > closing_seq else closing_seq,
     )
 
 

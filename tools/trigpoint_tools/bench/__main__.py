@@ -89,6 +89,7 @@ MEANINGS: dict[str, str] = {
     "fleet_board_rss_kb": "memory of an emulated board: its process, and its share of the emulator",
     "journal_wear_spread": "erases of the most worn block / mean of all",
     "stage_us_verify": "microseconds of a statement of 18 readings in this stage of ingest; likewise the others",
+    "stage_us_parse_new": "the same, of a layout that was never seen before; in parse, of one that was",
     "ingest_statements_per_s": "full load, 18 readings each, broker and boards on the same machine",
     "ingest_pss_mb": "as ingest_rss_mb, but what n processes share counted as an n-th for each",
     "ack_ms_p50": "half load: from sending a statement to its ack, half of them",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import marshal
 import math
+import random
 import sqlite3
 import time
 from collections.abc import Callable
@@ -16,7 +17,7 @@ from typing import TypeVar
 
 from trigpoint.ingest.batch import Batch
 from trigpoint.ingest.boards import Board, Boards
-from trigpoint.ingest.check import Claim, Fault, check, understood
+from trigpoint.ingest.check import Claim, Fault, check_all, understood
 from trigpoint.ingest.client import puback_packet, publish_packet
 from trigpoint.ingest.decision import BoardState
 from trigpoint.ingest.message import Message
@@ -24,9 +25,10 @@ from trigpoint.ingest.triage import Triage
 from trigpoint.store.database import migrate
 from trigpoint.store.fold import Tail, fold_index, fold_log
 from trigpoint.store.hours import cells
-from trigpoint.wire import ack
+from trigpoint.wire import statement
+from trigpoint.wire.ack import Sealer
 from trigpoint.wire.keys import PublicKey
-from trigpoint.wire.statement import parse
+from trigpoint.wire.statement import Reading, parse
 
 from trigpoint_tools.load.__main__ import CACHE
 from trigpoint_tools.load.statements import BASE_TIME, Shape, Supply, supply
@@ -35,7 +37,6 @@ _BOARDS = 1_000
 _ROUNDS = 6
 _BATCH = 500
 _ARRIVAL_MS = 1000 * BASE_TIME
-_ACK_KEY = bytes(32)
 
 Figures = dict[str, int | float]
 _T = TypeVar("_T")
@@ -64,12 +65,15 @@ def figures(report: Callable[[str], None]) -> Figures:
         kid: Board(kid, (number, point), BoardState(True))
         for number, (kid, point) in enumerate(zip(loads.kids, loads.points, strict=True))
     }
-    boards, tail = Boards(known.get), Tail(0, 0)
+    sealers = {kid: Sealer(kid) for kid in loads.kids}
+    boards, tail = Boards(known.get), Tail(0)
     for seq in range(_ROUNDS):
         for start in range(0, _BOARDS, _BATCH):
-            _take(stages, connection, loads, keys=keys, boards=boards, tail=tail, seq=seq, start=start)
+            _take(stages, connection, loads, keys=keys, sealers=sealers, boards=boards, tail=tail, seq=seq, start=start)
     stages.timed("fold", lambda: fold_log(connection))
     stages.timed("fold", partial(fold_index, connection, tail))
+    strange = _of_as_many_layouts(_ROUNDS * _BOARDS)
+    stages.timed("parse_new", lambda: [parse(raw) for raw in strange])
     total = _ROUNDS * _BOARDS
     found = {f"stage_us_{stage}": round(1e6 * seconds / total, 1) for stage, seconds in stages.seconds.items()}
     report(", ".join(f"{name.removeprefix('stage_us_')} {value}" for name, value in found.items()))
@@ -82,6 +86,7 @@ def _take(
     loads: Supply,
     *,
     keys: list[PublicKey],
+    sealers: dict[bytes, Sealer],
     boards: Boards,
     tail: Tail,
     seq: int,
@@ -95,7 +100,7 @@ def _take(
         for kid, raw in zip(loads.kids, loads.rounds[seq], strict=True)
     ][start : start + _BATCH]
     jobs = stages.timed("to_worker", lambda: _cross([(m.payload, m.arrival_ms, triage.signer(m)) for m in messages]))
-    findings = [check(*job) for job in jobs]
+    findings = check_all(jobs)
     parsed = stages.timed("parse", lambda: [parse(payload) for payload, _, _ in jobs])
     stages.timed(
         "verify",
@@ -114,10 +119,39 @@ def _take(
     stages.timed(
         "ack",
         lambda: [
-            (publish_packet(b"t" * 73, ack.seal(_ACK_KEY, outcome.ack_seq or 0, _ARRIVAL_MS)), puback_packet(7))
+            (
+                publish_packet(outcome.board.acks_topic.encode(), sealers[outcome.board.kid].seal(seq, _ARRIVAL_MS)),
+                puback_packet(7),
+            )
             for outcome in outcomes
+            if outcome.board is not None
         ],
     )
+
+
+def _of_as_many_layouts(number: int) -> list[bytes]:
+    """Return statements of 18 readings, each with values of other lengths: what is learned from one helps with none."""
+    dice = random.Random(1)  # noqa: S311  (measured values, not secrets)
+    return [
+        statement.build(
+            kid=bytes(32),
+            seq=0,
+            prev=bytes(32),
+            oldest=0,
+            base_time=BASE_TIME,
+            readings=[
+                Reading(name, unit, dice.choice((7, 77, 777, 77_777)), exponent, 10 * turn)
+                for turn in range(6)
+                for name, unit, exponent in (
+                    ("temperature", "Cel", -2),
+                    ("humidity", "%RH", -2),
+                    ("pressure", "Pa", -1),
+                )
+            ],
+            sign=lambda message: bytes(64),
+        )
+        for _ in range(number)
+    ]
 
 
 def _decide(batch: Batch, messages: list[Message], claims: list[Claim | Fault]) -> None:

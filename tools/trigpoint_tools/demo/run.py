@@ -13,6 +13,7 @@ from trigpoint.errors import OperatorError
 from trigpoint.store.chain import latest_final_anchor
 from trigpoint.store.database import open_database
 from trigpoint.wire.trust import Trust
+from trigpoint.words import counted
 
 from trigpoint_tools.demo import evidence, receipts, report
 from trigpoint_tools.demo.accounting import Account, Cut, audit, in_ram_at_cut, time_audit
@@ -190,7 +191,7 @@ class _Demo:
             evidence.stored_statements(self._world.config.database, board.kid),
         )
         self._cuts.append(cut)
-        return f"power of {board.label} cut: {len(cut.lost_in_ram)} readings were in RAM alone"
+        return f"power of {board.label} cut: {counted(len(cut.lost_in_ram), 'reading')} in RAM alone"
 
     def _drain(self) -> None:
         """Wait until everything measured is stored, but for what power cuts took; what is not will be found missing."""
@@ -205,7 +206,7 @@ class _Demo:
             began = max(began, missing)
             self._progress.counts(1 - missing / max(1, began), {"to come": missing})
             time.sleep(0.1)
-        self._progress.event("all are in" if missing == 0 else f"{missing} readings have not come")
+        self._progress.event("all are in" if missing == 0 else f"not come: {counted(missing, 'reading')}")
 
     def _wait_for_last_anchor(self) -> list[AnchoredHead]:
         """Wait until the newest head is on the chain and the gateway knows it; return all heads on the chain."""
