@@ -98,6 +98,7 @@ class Ds18b20:
         """Start as after the supply voltage has come: +85 degrees in the scratchpad, settings from EEPROM."""
         self._scratchpad = bytearray(_POWER_ON_RAW.to_bytes(2, "little") + self._eeprom + b"\xff\x0c\x10")
         self._converted: tuple[float, int] | None = None
+        self._handed: tuple[float, int] | None = None  # on its way to the board
         self._end: float | None = None
         self._state = "deaf"
         self._in = 0
@@ -111,6 +112,8 @@ class Ds18b20:
         self._settle()
         self._state = "rom"
         self._out = []
+        if self._handed is not None:
+            self._converted, self._handed = self._handed, None
         self._in = self._in_bits = 0
         self._collected.clear()
 
@@ -135,7 +138,11 @@ class Ds18b20:
             self._asked += 1
             return bit if self._asked == 1 else 1 - bit
         if self._out:
-            return self._out.pop(0)
+            bit = self._out.pop(0)
+            if not self._out and self._handed is not None:
+                self.results.append(self._handed)  # to the last bit
+                self._handed = None
+            return bit
         if self._state == "converting":
             return int(self._end is None)
         return 1
@@ -180,9 +187,7 @@ class Ds18b20:
         elif byte == _READ_SCRATCHPAD:
             content = bytes(self._scratchpad)
             self._say(self._distortion.of(self.fault, content + bytes((crc8(content),))))
-            if self._converted is not None:
-                self.results.append(self._converted)
-                self._converted = None
+            self._handed, self._converted = self._converted, None
             self._state = "said"
         elif byte == _COPY_SCRATCHPAD:
             self._eeprom = bytes(self._scratchpad[2:5])
