@@ -212,13 +212,12 @@ def thin(points: Sequence[Point], most: int) -> list[Point]:
     """
     if len(points) <= most or most < 4:
         return list(points)
-    stretch = len(points) / (most / 2)
+    stretches = most // 2
     kept: dict[int, Point] = {0: points[0], len(points) - 1: points[-1]}
-    for place in range(int(most / 2)):
-        inside = range(int(place * stretch), min(int((place + 1) * stretch), len(points)))
-        if inside:
-            for index in (min(inside, key=lambda at: points[at][1]), max(inside, key=lambda at: points[at][1])):
-                kept[index] = points[index]
+    for place in range(stretches):
+        inside = range(place * len(points) // stretches, (place + 1) * len(points) // stretches)
+        for index in (min(inside, key=lambda at: points[at][1]), max(inside, key=lambda at: points[at][1])):
+            kept[index] = points[index]
     return [kept[index] for index in sorted(kept)]
 
 
