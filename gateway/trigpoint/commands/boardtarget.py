@@ -120,12 +120,13 @@ def resolve(board: str | None, gateway: Path | None) -> Cable | Remote:
 def owners_login(gateway: Path, config: Config) -> Broker:
     """Return the gateway's broker with the login of the boards' owner, where `gateway init` has made one.
 
-    The gateway's own login may not send commands, and not hear what boards ask for (trigpoint/broker/acl).
+    The gateway's own login may not send commands, and not hear what boards ask for (trigpoint/broker/acl). It is at
+    the gateway's listener: at the boards' a login has one connection, which the next one of its name would end.
     """
-    folder = broker_folder(gateway, config)
+    broker, folder = config.broker.for_gateway(), broker_folder(gateway, config)
     if folder is None or not (folder / "passwords" / "owner").exists():
-        return config.broker
-    return config.broker.model_copy(update={"username": "owner", "password_file": folder / "passwords" / "owner"})
+        return broker
+    return broker.model_copy(update={"username": "owner", "password_file": folder / "passwords" / "owner"})
 
 
 def known(config: Config) -> list[Known]:
