@@ -117,6 +117,17 @@ def test_a_power_cut_takes_what_was_not_signed_and_no_more() -> None:
     assert (found.in_ram, found.lost) == (2, 3)
 
 
+def test_a_power_cut_is_no_excuse_for_a_reading_that_others_were_signed_after() -> None:
+    """A board drops two readings between statements 1 and 2, and later its power is cut."""
+    whole = books()
+    gone = [Timed(values(HISTORY[0])[0], 7.0), Timed(values(HISTORY[0])[1], 8.0)]
+    told = [*whole.told[:4], *gone, *whole.told[4:]]
+    whole = replace(without(whole, 4), told=told, seen={seq: HISTORY[seq] for seq in range(4)}, batch_values=9)
+    found = account(replace(whole, cuts=[PowerCut(told=len(told), next_seq=4)]))
+    assert (found.in_ram, found.lost) == (5, 2)
+    assert any("neither stored nor declared lost" in line for line in found.wrong)
+
+
 def test_more_than_a_batch_in_ram_is_wrong() -> None:
     whole = replace(without(books(), 3, 4), seen={seq: HISTORY[seq] for seq in range(3)})
     found = account(replace(whole, cuts=[PowerCut(told=15, next_seq=3)]))

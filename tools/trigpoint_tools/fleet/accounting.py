@@ -133,19 +133,35 @@ def account(books: BoardBooks) -> BoardAccount:
 
 
 def in_ram(books: BoardBooks) -> tuple[Counter[Value], int]:
-    """Return what power cuts took, and the most that one of them did: told before it, and in nothing signed before."""
+    """Return what power cuts took, and the most that one of them did.
+
+    That is: told before the cut, in nothing signed before, and the newest of its name. A board signs what it measures
+    in its order, so what is missing further back was not in RAM any more: a cut excuses none of it.
+    """
     signed = dict(books.seen) | dict(books.stored)
     taken: Counter[Value] = Counter()
     most = told = next_seq = 0
     for cut in books.cuts:
-        held = Counter(timed.value for timed in books.told[told : cut.told])
+        since = books.told[told : cut.told]
+        held = Counter(timed.value for timed in since)
         for seq in range(next_seq, cut.next_seq):
             if seq in signed:
                 held -= Counter(values(signed[seq]))
         told, next_seq = cut.told, cut.next_seq
-        taken += held
+        taken += held & _newest(since, held)
         most = max(most, held.total())
     return taken, most
+
+
+def _newest(told: Sequence[Timed], held: Counter[Value]) -> Counter[Value]:
+    """Return the newest values, as many of each name as `held` has."""
+    left = Counter(value.name for value in held.elements())
+    newest: Counter[Value] = Counter()
+    for timed in reversed(told):
+        if left[timed.value.name] > 0:
+            left[timed.value.name] -= 1
+            newest[timed.value] += 1
+    return newest
 
 
 def forged_stored(log: Sequence[Statement], forgeries: Iterable[Forgery]) -> int:
