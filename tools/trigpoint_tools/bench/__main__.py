@@ -84,6 +84,8 @@ MEANINGS: dict[str, str] = {
     "mpremote_suite_passed": "of mpremote's own tests (make mpremote-suite), on an emulated board",
     "mpremote_suite_tests": "how many there are",
     "fleet200_readings": "readings stored in this week",
+    "fleet200_in_ram": "readings that were in RAM, not signed yet, when power was cut in it",
+    "fleet200_declared_lost": "readings in statements that boards declared lost in it",
     "fleet200_faults": "faults in it, of all 14 kinds",
     "fleet200_cpu_s": "processor time of all its programs",
     "fleet_board_rss_kb": "memory of an emulated board: its process, and its share of the emulator",

@@ -10,6 +10,7 @@ from trigpoint_tools.fleet.events import Silent, Step
 from trigpoint_tools.fleet.ready import find
 from trigpoint_tools.fleet.result import Result
 from trigpoint_tools.fleet.runner import run
+from trigpoint_tools.fleet.scenario import FaultKind
 from trigpoint_tools.fleet.schedule import FaultEvent
 
 BOARDS = 200
@@ -58,13 +59,24 @@ def measured(result: Result, say: Callable[[str], None]) -> dict[str, int | floa
         raise RuntimeError(f"the fleet's run is not right: {result.wrong[0]}")
     if result.measured < result.expected * _LEAST_SHARE:
         raise RuntimeError(f"only {result.measured} readings of {result.expected} were taken: the machine is too busy")
+    given_up = _given_up_without_rot(result)
+    if given_up:
+        say(f"{given_up} readings were declared lost by boards whose flash has not rotted; they count as lost")
     idle = [f"{fault.kind} (event {fault.number})" for fault in result.faults if fault.boards and not fault.seen]
     say(f"{len(result.faults)} faults, of which {len(idle)} came to nothing; {result.cpu_s:.0f} s of processor time")
     return {
-        "fleet200_lost": result.lost + result.duplicated,
+        "fleet200_lost": result.lost + result.duplicated + given_up,
         "fleet200_minutes": round(result.seconds / 60, 2),
         "fleet200_readings": result.stored,
+        "fleet200_in_ram": result.in_ram,
+        "fleet200_declared_lost": result.declared_lost,
         "fleet200_faults": len(result.faults),
         "fleet200_cpu_s": round(result.cpu_s),
         "fleet_board_rss_kb": result.board_rss_kb,
     }
+
+
+def _given_up_without_rot(result: Result) -> int:
+    """Return how many readings boards have declared lost that had no reason: in this scenario only flash rot is one."""
+    rotten = {board for fault in result.faults if fault.kind == FaultKind.FLASH_ROT for board in fault.boards}
+    return sum(board.declared_lost for board in result.board_results if board.number not in rotten)
