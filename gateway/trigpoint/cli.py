@@ -96,7 +96,8 @@ def one_line(error: Exception) -> str:
 
     from trigpoint.errors import OperatorError
 
-    text = " ".join(str(error).split())
+    # Words of boards and of files may be in it, which are not to steer a terminal.
+    text = "".join(char if char.isprintable() else "?" for char in " ".join(str(error).split()))
     if isinstance(error, OperatorError):
         return text
     if isinstance(error, sqlite3.Error):

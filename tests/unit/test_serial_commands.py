@@ -6,12 +6,16 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from trigpoint.cli import app, one_line
 from trigpoint.commands.board_enroll import chip_of
 from trigpoint.commands.board_sensors import decimal
 from trigpoint.commands.boardoptions import is_port
 from trigpoint.commands.boardtarget import Known, pick
 from trigpoint.errors import OperatorError
+from trigpoint_tools.serial import ports
 from trigpoint_tools.serial.remote import next_counter, parse, verdict
+from trigpoint_tools.serial.session import BoardCodeError
+from typer.testing import CliRunner
 
 
 def summary(first: int, active: bool = True) -> Known:
@@ -94,3 +98,14 @@ def test_what_became_of_a_command() -> None:
     assert verdict({"command": {"counter": 7, "state": "trying"}}, 7) is None
     assert parse(b"[1]") is None
     assert parse(b" " * 5000 + b"{}") is None
+
+
+def test_no_word_of_a_board_steers_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    raised = BoardCodeError("Traceback:\r\nValueError: \x1b]0;owned\x07\x9b2J\r\n")
+    assert (raised.last, str(BoardCodeError(" "))) == ("ValueError: ?]0;owned??2J", "the board says: nothing")
+    assert one_line(OperatorError("it said \x1b[2J\nand \u202etxt.exe")) == "it said ?[2J and ?txt.exe"
+    evil = ports.Port("/dev/ttyUSB0", "CP210x", "\x1b[2J[/]7")
+    monkeypatch.setattr(ports, "find", lambda: [evil])
+    listed = CliRunner().invoke(app, ["board", "ls"])
+    assert listed.exit_code == 0, listed.exception
+    assert "?[2J[/]7" in listed.stdout

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from trigpoint.commands.boardtarget import AsJson, BoardArgument, Cable, GatewayOption, Remote, resolve
+from trigpoint.commands.boardview import clean
 
 if TYPE_CHECKING:
     from trigpoint_tools.serial.ports import Port
@@ -33,7 +34,10 @@ def logs(board: BoardArgument = None, *, gateway: GatewayOption = None, as_json:
             with Session(port.device) as session:
                 text = questions.crashes(session)
                 session.restart()
-            typer.echo(json.dumps({"crashes": text}) if as_json else text or "No crash since the flash was formatted.")
+            if as_json:
+                typer.echo(json.dumps({"crashes": text}))
+            for words in [] if as_json else text.splitlines() or ["No crash since the flash was formatted."]:
+                typer.echo(clean(words))
         case Remote(_, login, known):
             from rich.console import Console
             from trigpoint_tools.serial.remote import Line

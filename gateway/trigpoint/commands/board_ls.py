@@ -46,6 +46,10 @@ def ls(*, gateway: GatewayOption = None, as_json: AsJson = False) -> None:
 
 
 def _print_ports(console: Console, found: Sequence[Port]) -> None:
+    from rich.text import Text
+
+    from trigpoint.commands.boardview import clean
+
     if not found:
         console.print("No board on USB: plug one in, or try another cable, because many have no data lines.")
         return
@@ -53,7 +57,7 @@ def _print_ports(console: Console, found: Sequence[Port]) -> None:
     for name in ("port", "bridge", "serial number"):
         table.add_column(name, no_wrap=True)
     for port in found:
-        table.add_row(port.device, port.bridge, port.serial_number)
+        table.add_row(port.device, port.bridge, Text(clean(port.serial_number)))
     console.print(table)
 
 

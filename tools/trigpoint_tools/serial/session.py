@@ -38,7 +38,9 @@ _FEED = "import machine\nmachine.WDT(timeout=120000).feed()\n"
 class BoardCodeError(OperatorError):
     """Code raised an exception on the board. `last` is its last line, such as `ConfigError: broker.port: missing`."""
 
-    def __init__(self, last: str) -> None:
+    def __init__(self, said: str) -> None:
+        # Whatever the board is, its words do not steer the terminal on which they are shown.
+        last = "".join(char if char.isprintable() else "?" for char in (said.strip().splitlines() or ["nothing"])[-1])
         if last.startswith("ImportError: no module named 'trig"):
             super().__init__("Trigpoint is not on this board: run `trigpoint board flash` first")
         else:
@@ -105,7 +107,7 @@ class Session:
                 self._fed = time.monotonic()
             printed, raised = self._transport.exec_raw(code, timeout=timeout)
         if raised:
-            raise BoardCodeError(raised.decode(errors="replace").strip().splitlines()[-1])
+            raise BoardCodeError(raised.decode(errors="replace"))
         return str(printed.decode(errors="replace"))
 
     def ask(self, code: str, timeout: float = 30) -> Any:
@@ -234,7 +236,7 @@ def _talk(port: str, otherwise: str = "") -> Iterator[None]:
     try:
         yield
     except TransportExecError as error:
-        raise BoardCodeError(str(error).strip().splitlines()[-1]) from error
+        raise BoardCodeError(str(error)) from error
     except (TransportError, struct.error) as error:
         text = otherwise or "the board at {port} does not answer any more: plug it in again and run the same command"
         raise OperatorError(text.format(port=port)) from error
