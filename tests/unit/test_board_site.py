@@ -116,6 +116,14 @@ def test_a_site_is_made_anew_and_nothing_else_is_overwritten(tmp_path: Path, ima
     with pytest.raises(OperatorError, match="other things"):
         site.build(tmp_path / "mine", images, APPLICATION)
     assert (tmp_path / "mine" / "thesis.txt").read_text() == "years"
+    (tmp_path / "mine" / site.MARK).write_text('{"version": "1"}')
+    with pytest.raises(OperatorError, match="other things"):
+        site.build(tmp_path / "mine", images, APPLICATION)
+    (tmp_path / "page.new").mkdir()
+    (tmp_path / "page.new" / "thesis.txt").write_text("years")
+    site.build(tmp_path / "page", images, APPLICATION)
+    assert (tmp_path / "page.new" / "thesis.txt").read_text() == "years"
+    assert sorted(path.name for path in tmp_path.iterdir() if path.is_dir()) == ["mine", "page", "page.new"]
     with pytest.raises(OperatorError, match="same chip"):
         site.build(tmp_path / "twice", [images[0], images[0]], APPLICATION)
 
@@ -147,6 +155,21 @@ def test_a_folder_without_a_page_is_refused(gateway: Path, tmp_path: Path) -> No
     (tmp_path / "empty").mkdir()
     with pytest.raises(OperatorError, match="holds no page for boards"), api(gateway, board_page=tmp_path / "empty"):
         pass
+
+
+def test_a_join_file_among_the_page_is_served_to_nobody(tmp_path: Path, folder: Path) -> None:
+    create_keys(tmp_path / "gw")
+    create(tmp_path / "gw", Answers(broker_tls=False, rpc_url="http://127.0.0.1:1", chain_id=7))
+    record_contracts(tmp_path / "gw" / "gateway.toml", "0x" + "Ab" * 20, "0x" + "Cd" * 20, 1)
+    copy = folder / "vendor" / "maker.json"
+    refused = CliRunner().invoke(app, ["gateway", "join-file", str(tmp_path / "gw"), str(copy), "--token", "maker"])
+    assert "everybody may read" in str(refused.exception)
+    assert not copy.exists()
+    made = CliRunner().invoke(app, ["gateway", "join-file", str(tmp_path / "gw"), str(tmp_path / "maker.json")])
+    assert made.exit_code == 0, made.exception
+    (tmp_path / "maker.json").rename(copy)
+    with pytest.raises(OperatorError, match="is a join file, and everybody"):
+        files.site_files(folder)
 
 
 def test_the_join_file_needs_a_scope_of_its_own(gateway: Path) -> None:

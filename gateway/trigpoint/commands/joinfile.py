@@ -63,6 +63,7 @@ def join_file(
     """
     from trigpoint_tools.owner import owner_key_hex
     from trigpoint_tools.serial import settings
+    from trigpoint_tools.serial.site import MARK
 
     from trigpoint import join
     from trigpoint.api.tokens import Scope, TokenFile
@@ -74,6 +75,8 @@ def join_file(
     config = load_config(directory)
     if token is not None and file is None:
         raise OperatorError("a token goes into a copy to hand out: name its file too")
+    if file is not None and any((folder / MARK).is_file() for folder in file.absolute().parents):
+        raise OperatorError(f"{file} would be in a page's folder, which everybody may read: choose another place")
     if config.broker.tls and not ntp:
         raise OperatorError("the broker speaks TLS, so boards must know the time: add --ntp pool.ntp.org")
     for kind in sensor or ():

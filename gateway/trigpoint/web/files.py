@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from trigpoint.errors import OperatorError
+from trigpoint.join import FORMAT, MOST_BYTES
 
 HERE: Final = Path(__file__).parent
 PAGE: Final = HERE / "page"
@@ -91,6 +92,9 @@ def site_files(directory: Path) -> tuple[str, dict[str, Path]]:
             f"{directory} holds no page for boards: make it with `trigpoint board site {directory}`, or empty"
             " api.board_page"
         ) from error
+    for path in found:
+        if path.suffix == ".json" and path.stat().st_size <= MOST_BYTES and FORMAT.encode() in path.read_bytes():
+            raise OperatorError(f"{path} is a join file, and everybody may fetch what is in {directory}: move it away")
     if len(found) > _MOST_FILES:
         raise OperatorError(f"{directory} holds more than {_MOST_FILES} files: it is no page for boards")
     return policy, {path.relative_to(directory).as_posix(): path for path in found}

@@ -18,6 +18,7 @@ import hashlib
 import json
 import re
 import shutil
+import tempfile
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -35,6 +36,7 @@ from trigpoint_tools.serial.image import LEAST
 MARK = "site.json"
 """Name of the file by which a folder is known to hold a site."""
 
+_MOST_MARK = 1 << 20
 _ORIGIN = re.compile(r"https?://[A-Za-z0-9.-]+(:\d{1,5})?|https?://\[[0-9A-Fa-f:]+\](:\d{1,5})?")
 _FAMILIES = {
     "esp32": "ESP32",
@@ -68,21 +70,34 @@ def build(
         raise OperatorError("two firmware files are for the same chip: give one of them")
     if directory.exists() and not directory.is_dir():
         raise OperatorError(f"{directory} is a file; give a folder for the site")
-    if directory.exists() and any(directory.iterdir()) and not (directory / MARK).is_file():
+    directory = directory.resolve()
+    if directory.exists() and any(directory.iterdir()) and not _is_site(directory):
         raise OperatorError(f"{directory} holds other things than a site: choose a folder that is new or empty")
     files = dict(page_files(gateway))
     files |= _firmware(images)
     files["application.json"] = _json(_application(application))
     files[MARK] = _json(_site(gateway))
-    draft = directory.with_name(f"{directory.name}.new")
-    shutil.rmtree(draft, ignore_errors=True)
-    for name, content in files.items():
-        path = draft / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
-    shutil.rmtree(directory, ignore_errors=True)
-    draft.rename(directory)
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    # A folder that nobody else has, for the old site goes, and whatever were in a folder of a fixed name would go too.
+    with tempfile.TemporaryDirectory(prefix=f".{directory.name}-", dir=directory.parent) as drafts:
+        draft = Path(drafts) / directory.name
+        for name, content in files.items():
+            path = draft / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+        shutil.rmtree(directory, ignore_errors=True)
+        draft.rename(directory)
     return sorted(files)
+
+
+def _is_site(directory: Path) -> bool:
+    """Return whether a folder holds a site of ours: other things, too, have a file of that name."""
+    try:
+        with (directory / MARK).open("rb") as file:
+            marked = json.loads(file.read(_MOST_MARK))
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(marked, dict) and {"micropython", "scripts", "registry"} <= marked.keys()
 
 
 def _firmware(images: Sequence[Firmware]) -> dict[str, bytes]:
