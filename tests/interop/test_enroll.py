@@ -319,10 +319,10 @@ def test_a_box_of_boards_is_finished_after_a_kill(here: Site, enrolling: list[ob
         assert [row["board"] for row in csv.DictReader(results.open())] == ports
         assert all((tmp_path / f"{at}.png").read_bytes().startswith(b"\x89PNG") for at in range(3))
         again = trigpoint(*words)
-        assert "3 of 3 boards are done" in again.stderr
+        assert "Done before: 3 of 3" in again.stderr
         assert here.paid == paid + 3
         boxes.write_text("port\n" + "".join(f"{port}\n" for port in (ports[0], "/dev/=nothing")))
-        assert "1 of 2 boards are not enrolled" in error_of(*words)
+        assert "not enrolled: 1 of 2" in error_of(*words)
         assert "there is no port" in results.read_text().splitlines()[-1]
 
 

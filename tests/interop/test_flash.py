@@ -225,7 +225,7 @@ def test_many_boards_at_once(plug: Plug, tmp_path: Path, monkeypatch: pytest.Mon
     image = put(tmp_path, like_stock())
     done = CliRunner().invoke(app, ["board", "flash", "--all", "--no-enroll", "--firmware", str(image)])
     assert isinstance(done.exception, OperatorError)
-    assert str(done.exception) == "1 of 3 boards are not ready: mend that, and run this again"
+    assert str(done.exception) == "not ready: 1 of 3; mend that, and run this again"
     assert done.stderr.count("error: ") == 1
     assert "error: there is no port /dev/ttyGone: plug the board in" in done.stderr
     for device, name in zip(devices, names, strict=False):

@@ -326,7 +326,7 @@ def _enroll_list(path: Path, results_path: Path, answers: options.Answers, *, as
     results = batch.Results(results_path)
     left = results.left(rows)
     if len(left) < len(rows):
-        typer.echo(f"{len(rows) - len(left)} of {len(rows)} boards are done, see {results_path}", err=True)
+        typer.echo(f"Done before: {len(rows) - len(left)} of {len(rows)}, see {results_path}", err=True)
     secrets = options.Secrets()
     for number, row in enumerate(left, len(rows) - len(left) + 1):
         outcome = _one_of_list(row, answers, secrets, quiet=as_json)
@@ -339,7 +339,7 @@ def _enroll_list(path: Path, results_path: Path, answers: options.Answers, *, as
     if as_json:
         typer.echo(json.dumps([vars(result) for result in ended], indent=2))
     if failed:
-        raise OperatorError(f"{failed} of {len(rows)} boards are not enrolled, see {results_path}: run this again")
+        raise OperatorError(f"not enrolled: {failed} of {len(rows)}, see {results_path}; run this again")
 
 
 def _one_of_list(row: Row, answers: options.Answers, secrets: options.Secrets, *, quiet: bool) -> Outcome:

@@ -144,15 +144,17 @@ def flash(
             f"error: {job.error if job.port.device in job.error else f'{job.port.device}: {job.error}'}", err=True
         )
     if failed:
-        raise OperatorError(f"{len(failed)} of {len(jobs)} boards are not ready: mend that, and run this again")
+        raise OperatorError(f"not ready: {len(failed)} of {len(jobs)}; mend that, and run this again")
     if no_enroll:
         _show_flashed(jobs)
 
 
 def _show_flashed(jobs: Sequence[_Job]) -> None:
     """Print what is on the boards now, and what comes next."""
+    from trigpoint.words import counted
+
     if len(jobs) > 1:
-        typer.echo(f"MicroPython and Trigpoint are on {len(jobs)} boards.")
+        typer.echo(f"MicroPython and Trigpoint are on {counted(len(jobs), 'board')}.")
         typer.echo("Next: trigpoint board enroll --csv FILE --gateway DIR")
         return
     answer = jobs[0].answer

@@ -178,5 +178,5 @@ def pick(boards: Sequence[Known], wanted: str | None) -> Known:
         raise OperatorError("this gateway knows no board yet: `trigpoint board enroll` adds one")
     names = ", ".join(board.kid.hex()[:8] for board in (fits or boards)[:8])
     if fits:
-        raise OperatorError(f"{len(fits)} boards fit, say more of the id: {names}")
+        raise OperatorError(f"more than one fits ({len(fits)}), say more of the id: {names}")
     raise OperatorError(f"this gateway knows no such board; it knows: {names}")

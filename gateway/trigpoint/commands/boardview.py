@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from trigpoint.commands.status import duration
+from trigpoint.words import counted
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -73,9 +74,9 @@ def of_gateway(board: Known, now_ms: int) -> list[Row]:
     elif not board.active:
         rows.append(Row("registry", "revoked", "red"))
     newest = "" if board.newest_ms is None else f", the newest {duration(max(0, now_ms - board.newest_ms) / 1000)} ago"
-    rows.append(Row("stored", f"{board.statements:,} statements{newest}"))
+    rows.append(Row("stored", counted(board.statements, "statement") + newest))
     if board.lost:
-        rows.append(Row("lost", f"{board.lost:,} statements, as it declared itself", "yellow"))
+        rows.append(Row("lost", f"{counted(board.lost, 'statement')}, as it declared itself", "yellow"))
     return rows
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from trigpoint.commands.node import NodeUrl, NodeUrlFile, node_url
+from trigpoint.words import counted
 
 if TYPE_CHECKING:
     from trigpoint.chain.permitfile import Filed
@@ -54,11 +55,11 @@ def register(
     filed = _one_place([found for name in permits for found in _read(name)])
     nodes, signer = _way(gateway, node_url(rpc, rpc_file), key_file, passphrase_file, filed[0])
     console = Console(stderr=True, quiet=as_json, highlight=False)
-    with console.status(f"asks the registry about {_boards(len(filed))}") as status:
+    with console.status(f"asks the registry about {counted(len(filed), 'board')}") as status:
         left = _left(nodes, filed)
         done: list[Registered] = []
         for at in range(0, len(left), LARGEST_BATCH):
-            status.update(f"registers {_boards(len(left))}: {at} done")
+            status.update(f"registers {counted(len(left), 'board')}: {at} done")
             done.append(_submit(nodes, signer, left[at : at + LARGEST_BATCH]))
     _show(filed, done, as_json=as_json)
 
@@ -192,7 +193,7 @@ def _show(filed: Sequence[Filed], done: Sequence[Registered], *, as_json: bool) 
             typer.echo(f"{one.kid.hex()}  was registered already")
     gas = sum(registered.gas_used for registered in done)
     if new:
-        typer.echo(f"Registered {_boards(len(new))} for {gas:,} gas.")
+        typer.echo(f"Registered {counted(len(new), 'board')} for {gas:,} gas.")
 
 
 def _plain(one: Filed, registered: Registered) -> dict[str, Any]:
@@ -203,10 +204,6 @@ def _plain(one: Filed, registered: Registered) -> dict[str, Any]:
         "transaction": "0x" + registered.transaction.hex(),
         "block": registered.block,
     }
-
-
-def _boards(number: int) -> str:
-    return "1 board" if number == 1 else f"{number} boards"
 
 
 def _when(deadline: int) -> str:
