@@ -26,7 +26,7 @@ def test_a_board_is_named_by_the_beginning_of_its_id() -> None:
     boards = [summary(0x3D), summary(0x4D), summary(0x5D, active=False)]
     assert pick(boards, "3D00") is boards[0]
     assert pick(boards[:1], None) is boards[0]
-    for wanted, said in ((None, "2 boards fit"), ("ffff", "no such board"), ("/nowhere", "neither"), ("3d", "neither")):
+    for wanted, said in ((None, "one fits"), ("ffff", "no such board"), ("/nowhere", "neither"), ("3d", "neither")):
         with pytest.raises(OperatorError, match=said):
             pick(boards, wanted)
     assert pick(boards[1:], None) is boards[1]
