@@ -93,7 +93,7 @@ def _from_afar(
     release: int | None,
     wait: int,
 ) -> tuple[dict[str, Any], str]:
-    from trigpoint_tools.serial.remote import Line
+    from trigpoint_tools.serial.remote import Line, check_number
     from trigpoint_tools.serial.remote import update as send
 
     from trigpoint.errors import OperatorError
@@ -116,7 +116,7 @@ def _from_afar(
                 f"board {kid.hex()} is offline: has it power and Wi-Fi? over a cable: `trigpoint board update PORT`"
             )
         last = health.get("release")
-        number = release or (last if isinstance(last, int) else 0) + 1
+        number = release or check_number((last if isinstance(last, int) else 0) + 1, "releases")
         send(
             line,
             key,

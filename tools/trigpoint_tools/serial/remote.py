@@ -27,6 +27,7 @@ from trigpoint.errors import OperatorError
 from trigpoint_tools import owner
 
 _MAX_HEALTH = 4096
+_MOST = 1 << 20  # a command a minute for two years; a board counts to 2^32
 _TOPIC = re.compile(r"trig/1/([0-9a-f]{64})/([hu])")
 _CONNECT_S = 10.0
 _KEEPALIVE_S = 60
@@ -168,10 +169,26 @@ class Line:
 
 
 def next_counter(health: Health) -> int:
-    """Return the counter of the next command to a board, from its health."""
+    """Return the counter of the next command to a board, from its health; see `check_number`."""
     command = health.get("command")
     last = command.get("counter") if isinstance(command, dict) else 0
     return (last if isinstance(last, int) and last >= 0 else 0) + 1
+
+
+def check_number(number: int, what: str) -> int:
+    """Return a number that is to be signed because a board's health says so.
+
+    Nobody signs health, and what has the highest number would be the last that the board ever takes.
+
+    Raises:
+        OperatorError: it is beyond all that a board can have come to.
+    """
+    if number > _MOST:
+        raise OperatorError(
+            f"the board's health counts {number - 1} {what}, which no board has taken: somebody else speaks in its "
+            "name at the broker; bring it up to date over a cable"
+        )
+    return number
 
 
 def verdict(health: Health, counter: int) -> tuple[str, str] | None:
@@ -235,7 +252,7 @@ def update(
         raise OperatorError(
             f"board {kid.hex()} obeys nobody: `trigpoint board enroll PORT --owner-key FILE` gives it an owner key"
         )
-    counter = next_counter(health)
+    counter = check_number(next_counter(health), "commands")
     manifest = owner.describe(files, version=version, family=str(health["family"]), micropython=micropython)
     shelf = owner.Shelf(files)
     line.publish(kid, "c", owner.update(key, kid, counter, manifest))
