@@ -12,8 +12,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from hypothesis import given
 from hypothesis import strategies as st
 from trigpoint.errors import OperatorError
-from trigpoint.wire.keys import PublicKey
-from trigpoint.wire.permit import Permit
+from trigpoint.wire.keys import PublicKey, sign
+from trigpoint.wire.permit import Permit, message
 from trigpoint_tools.serial import enrol, settings
 from trigpoint_tools.serial.enrol import Seen, Step, Terms, next_step
 from trigpoint_tools.serial.settings import Gateway
@@ -124,6 +124,35 @@ def test_a_run_that_was_cut_short_goes_on_where_it_was() -> None:
     session, result, steps = run(FakeWorld(True, [0, 0, 0, 2]), 100)
     assert steps == [Step.KEY, Step.ADMIT, Step.CHECK, Step.START, Step.DONE]
     assert (result.kid, result.stored, session.restarts) == (KEY.kid, 2, 1)
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_a_permit_is_of_the_key_that_the_board_showed(own: bool) -> None:
+    """Else another board than this one would be registered, or this one be taken for another."""
+    private = ec.derive_private_key(7 if own else 8, ec.SECP256R1())
+    public = PublicKey.of(private)
+
+    @dataclass
+    class Signs(FakeSession):
+        def ask(self, code: str, timeout: float = 0) -> Any:
+            if "enroll.permit" not in code:
+                return super().ask(code, timeout)
+            unsigned = Permit(
+                TERMS.owner, public.x, public.y, TERMS.metadata_hash, TERMS.deadline, bytes(32), bytes(32)
+            )
+            signature = sign(private, message(TERMS.chain_id, TERMS.registry, unsigned))
+            words = (public.x, public.y, signature[:32], signature[32:])
+            return dict(zip("xyrs", (word.hex() for word in words), strict=True))
+
+    session, told = configured()
+    signs: Any = Signs(session.files)
+    if own:
+        result = enrol.enrol(signs, lambda kid: told, FakeWorld(False, [0]), submit=False)
+        assert result.permit is not None
+        assert result.permit.x == KEY.x
+    else:
+        with pytest.raises(OperatorError, match="another key"):
+            enrol.enrol(signs, lambda kid: told, FakeWorld(False, [0]), submit=False)
 
 
 def test_a_board_that_is_enrolled_is_only_started_again() -> None:

@@ -187,14 +187,14 @@ def enrol(
             check(session)
             seen = replace(seen, checked=True)
         else:
-            permit = sign_permit(session, world.terms())
+            permit = _own_permit(session, world, kid)
             if not submit:
                 break
             world.register(permit)
             seen = replace(seen, registered=True)
     assert kid is not None
     if not submit and permit is None:
-        permit = sign_permit(session, world.terms())
+        permit = _own_permit(session, world, kid)
     session.restart()
     stored = seen.stored
     if submit and step is Step.START and wait_s:
@@ -203,6 +203,13 @@ def enrol(
     if submit:
         report(Step.DONE)
     return Result(kid, permit, stored)
+
+
+def _own_permit(session: Session, world: World, kid: bytes | None) -> Permit:
+    permit = sign_permit(session, world.terms())
+    if PublicKey(permit.x, permit.y).kid != kid:
+        raise OperatorError("the board signed its permit with another key than the one it showed: do not trust it")
+    return permit
 
 
 def _admit(
