@@ -217,6 +217,17 @@ def test_settings_keep_the_secure_element_and_take_the_rest_from_the_join_file(a
     assert "battery" not in config
 
 
+@pytest.mark.parametrize("field", [None, "host", "port", "tls", "link_key"])
+def test_a_password_at_one_broker_is_not_told_to_another(ask: Ask, field: str | None):
+    chosen = {"wifi": [], "sensors": [], "sample": 60, "password": ""}
+    present = {"link_key": JOIN["board"]["link_key"], "broker": {**JOIN["board"]["broker"], "password": "old"}}
+    if field is not None:
+        (present if field == "link_key" else present["broker"])[field] = {"port": 8883, "tls": True}.get(field, "other")
+    config = ask("settings", join=JOIN, present=present, chosen=chosen)["value"]
+    assert config["broker"].get("password") == (None if field else "old")
+    assert "password" not in ask("settings", join=JOIN, present=None, chosen=chosen)["value"]["broker"]
+
+
 RAW = b"raw REPL; CTRL-B to exit\r\n>"
 
 

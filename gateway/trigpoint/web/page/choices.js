@@ -21,6 +21,7 @@ export function show({ name, chain, board, sensors }, places) {
     ["Gateway", name],
     ["Broker", `${board.broker.host}:${board.broker.port}${board.broker.tls ? ", TLS" : ""}`],
     ["Chain", `${chain.chain_id}, registry ${short(chain.registry)}`],
+    ...(board.owner_key ? [["It will obey", `whoever has the key ${short(String(board.owner_key))}`]] : []),
   ]);
   byId("sensors").replaceChildren(
     byId("sensors").firstElementChild,

@@ -31,15 +31,24 @@ export function next(seen) {
 /**
  * Put a board's configuration together.
  * @param {object} join as `joinfile.parse` gives it
- * @param {object | null} present what the board has; of it, the secure element stays, on which its key depends
+ * @param {object | null} present what the board has; of it, the secure element stays, on which its key depends, and the
+ *   password at the broker if that is the same one: another gateway's is not to learn it
  * @param {{wifi: {ssid: string, password: string}[], sensors: object[], sample: number, password: string}} chosen
  */
 export function settings(join, present, chosen) {
   const config = { ...join.board, wifi: chosen.wifi, sensors: chosen.sensors };
   config.sample_s = chosen.sample;
-  if (chosen.password) config.broker = { ...config.broker, password: chosen.password };
+  const password = chosen.password || (sameBroker(join.board, present) ? present.broker.password : "");
+  if (password) config.broker = { ...config.broker, password };
   if (present?.secure_element) config.secure_element = present.secure_element;
   return config;
+}
+
+function sameBroker(told, present) {
+  const [one, other] = [told.broker, present?.broker ?? {}];
+  return (
+    ["host", "port", "tls"].every((field) => one[field] === other[field]) && told.link_key === present.link_key
+  );
 }
 
 export class Enrolment {
@@ -133,11 +142,14 @@ export class Enrolment {
     return { checked: true };
   }
 
-  async PERMIT() {
+  async PERMIT({ kid }) {
     const { chain_id: chainId, registry } = this.join.chain;
     const deadline = this.wallet ? await this.wallet.deadline() : Math.floor(this.now() / 1000) + PERMIT_LIFE_S;
     const terms = { chainId, registry, owner: this.from ?? this.owner, metadataHash: "00".repeat(32), deadline };
-    return { permit: await checked(await this.board.permit(terms), terms) };
+    const permit = await checked(await this.board.permit(terms), terms);
+    if (permit.kid !== kid)
+      throw new Trouble("The board signed with another key than the one it showed.", "Do not trust this board.");
+    return { permit };
   }
 
   async REGISTER({ permit }) {

@@ -227,8 +227,7 @@ async function enrol() {
       board,
       join: told,
       authority: fromBase64(told.authority),
-      config: (password) =>
-        settings(told, present, { ...chosen, wifi, password: password || present?.broker?.password || "" }),
+      config: (password) => settings(told, present, { ...chosen, wifi, password }),
       wallet,
       owner: chosen.owner,
       gateway: page.gateway,
