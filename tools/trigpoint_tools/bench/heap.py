@@ -24,8 +24,8 @@ GROUPS: dict[str, tuple[str, ...]] = {
         "start",
     ),
     "for a moment": (
-        "p256_points", "config", "sensors.entries", "change", "key_store", "chip_keys", "identity", "self_test",
-        "command", "permit",
+        "prepare", "p256_points", "config", "sensors.entries", "change", "key_store", "chip_keys", "identity",
+        "self_test", "command", "permit",
     ),
     "if configured": (
         "i2c", "sensors.bme280", "sensors.sht4x", "sensors.scd4x", "sensors.pms5003", "sensors.ds18b20",

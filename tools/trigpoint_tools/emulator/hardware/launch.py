@@ -22,6 +22,7 @@ if sys.argv[6]:
     _identity.take(sys.argv[6])
     del _identity
 code = _board.power_on(sys.argv[2], int(sys.argv[3]), int(sys.argv[4]))
+del _board.power_on, _board._mount  # they have served, and would lie in the board's heap
 micropython.opt_level(0)
 status = _board.run(code)
 if not prompt:
