@@ -351,7 +351,7 @@ class TestOthers:
     def test_demo_does_not_remove_what_is_not_its_own(self, trigpoint: Trigpoint, tmp_path: Path) -> None:
         (tmp_path / "run").mkdir()
         (tmp_path / "run" / "precious").touch()
-        check_one_line(trigpoint("demo", "--directory", tmp_path), "--directory")
+        check_one_line(trigpoint("demo", "--directory", tmp_path), "choose another folder")
         assert (tmp_path / "run" / "precious").exists()
 
     def test_a_second_demo_leaves_the_first_alone(self, trigpoint: Trigpoint, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import zipfile
+from importlib.metadata import distribution
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,8 @@ from trigpoint.web.files import NOTICE, THIRD_PARTY, VENDOR
 
 ROOT = Path(__file__).parents[2]
 UV = shutil.which("uv", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}")
+PURE_SOURCE = ("esptool",)
+"""Published as source alone, all of it Python: pip makes its wheel in a second, and compiles nothing."""
 PYTHONS = ("3.11", "3.12", "3.13")  # Debian 12, Ubuntu 24.04, Debian 13
 
 
@@ -106,6 +109,7 @@ def resolve(requirements, python):
     target = requirements.with_name("never-made")
     return run(
         UV, "pip", "install", "--dry-run", "--no-deps", "--only-binary", ":all:", "--target", target,
+        *(word for name in PURE_SOURCE for word in ("--no-binary", name)),
         "--python-platform", "aarch64-manylinux_2_28", "--python-version", python, "-r", requirements,
     )  # fmt: skip
 
@@ -122,6 +126,12 @@ def test_a_raspberry_pi_has_nothing_to_compile(requirements, python):
     skip_when_offline(result)
     assert result.returncode == 0, result.stderr
     assert "cryptography==" in result.stderr
+
+
+@pytest.mark.parametrize("name", PURE_SOURCE)
+def test_what_comes_as_source_is_python_alone(name):
+    """As the installer that made the wheel here found it."""
+    assert "Root-Is-Purelib: true" in (distribution(name).read_text("WHEEL") or "")
 
 
 def test_a_package_without_such_a_file_would_be_noticed(tmp_path):
