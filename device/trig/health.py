@@ -112,6 +112,7 @@ async def report(client, topic, gather, crashes, news):
         await client.up.wait()
         session = client.session
         began = time.ticks_ms()
+        fields = None  # of a report that did not get through: 3 KB, when memory is least
         gc.collect()
         fields = gather()
         try:
