@@ -124,7 +124,9 @@ def compile_findings(files: list[Path], target: str | None) -> tuple[list[str], 
     options = [] if target is None else [f"-march={target}", "-msmall-int-bits=31"]
     findings, size = [], 0
     for file in files:
-        done = subprocess.run([program, *options, "-o", "-", file], capture_output=True, check=False)
+        # Bytecode holds the name of its source: as on a board, so that no checkout's path is counted.
+        name = f"/{file.relative_to(DEVICE) if file.is_relative_to(DEVICE) else file.name}"
+        done = subprocess.run([program, *options, "-s", name, "-o", "-", file], capture_output=True, check=False)
         if done.returncode:
             reason = done.stderr.decode(errors="replace").strip().splitlines()
             findings.append(f"{_shown(file)}: does not compile for {target or 'MicroPython'}: {' '.join(reason[-2:])}")
