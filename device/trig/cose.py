@@ -8,7 +8,7 @@ from trig.cbor import CborError, Reader
 from trig.hkdf import equal, hmac_sha256
 
 SIGN1_TAG = const(18)
-MAC0_TAG = const(17)
+_MAC0_TAG = const(17)
 
 # The heads of the structures that are hashed: an array of four whose first item is the context string.
 _SIGNATURE1 = const(b"\x84\x6aSignature1")
@@ -41,7 +41,7 @@ def mac0_open(key, data, max_size=256):
     """
     try:
         reader = Reader(data, max_size)
-        if reader.tag() != MAC0_TAG or reader.array() != 4:
+        if reader.tag() != _MAC0_TAG or reader.array() != 4:
             raise CoseError("not a COSE_Mac0")
         if reader.byte_string() != _HMAC_256_64_HEADER:
             raise CoseError("protected header is not HMAC 256/64 alone")

@@ -13,11 +13,10 @@ CONNACK = const(2)
 PUBLISH = const(3)
 PUBACK = const(4)
 SUBACK = const(9)
-PINGRESP = const(13)
+_PINGRESP = const(13)
 REFUSED = const(-1)  # a PUBLISH that was too large to take in, now passed over
 
 PINGREQ_BYTES = b"\xc0\x00"
-DISCONNECT_BYTES = b"\xe0\x00"
 DISCONNECT_BYTES = b"\xe0\x00"
 
 _MAX_TEXT = const(256)
@@ -230,7 +229,7 @@ class Receiver:
         elif kind == SUBACK and size >= 3:
             self.packet_id = body[0] << 8 | body[1]
             self.code = max(body[2:])
-        elif kind != PINGRESP or size:
+        elif kind != _PINGRESP or size:
             raise MqttError("unexpected packet 0x{:02x} of {} bytes".format(first, size))
         return kind
 

@@ -12,7 +12,7 @@ from micropython import const
 
 from trig.cbor import CborError, Reader, Writer
 
-PIECE = const(512)
+_PIECE = const(512)
 _MAX_MESSAGE = const(2112)
 _REQUEST = const(64)
 _MAX_ENTRY = const(112)  # encoded: path 66, size 5, SHA-256 34, and the head
@@ -77,7 +77,7 @@ class Update:
         self._ask = ask
         self._answer_ms = answer_ms
         self._wanted = None
-        self._piece = memoryview(bytearray(PIECE))
+        self._piece = memoryview(bytearray(_PIECE))
         self._came = asyncio.Event()
         self.fetched = 0
 
@@ -124,7 +124,7 @@ class Update:
             with open(target, "wb") as file:
                 offset = 0
                 while offset < size:
-                    piece = await self._fetch(digest, offset, min(PIECE, size - offset))
+                    piece = await self._fetch(digest, offset, min(_PIECE, size - offset))
                     file.write(piece)
                     offset += len(piece)
                     self.fetched += len(piece)
