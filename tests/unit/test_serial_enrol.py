@@ -47,9 +47,10 @@ def test_every_state_has_its_step() -> None:
 
 @dataclass
 class FakeSession:
-    """A board that has a key and this configuration, and signs nothing."""
+    """A board that has a key and this configuration; `secret` is what it signs with."""
 
     files: dict[str, str] = field(default_factory=dict)
+    secret: int = 7
     restarts: int = 0
     port: str = "/dev/ttyUSB0"
     identity: str | None = KEY.kid.hex()
@@ -67,7 +68,17 @@ class FakeSession:
             return self.sensors
         if "getaddrinfo" in code:
             return self.way
+        if "enroll.permit" in code:
+            return self.permit()
         return {"kid": KEY.kid.hex(), "x": KEY.x.hex(), "y": KEY.y.hex()}
+
+    def permit(self) -> dict[str, str]:
+        private = ec.derive_private_key(self.secret, ec.SECP256R1())
+        public = PublicKey.of(private)
+        unsigned = Permit(TERMS.owner, public.x, public.y, TERMS.metadata_hash, TERMS.deadline, bytes(32), bytes(32))
+        signature = sign(private, message(TERMS.chain_id, TERMS.registry, unsigned))
+        words = (public.x, public.y, signature[:32], signature[32:])
+        return dict(zip("xyrs", (word.hex() for word in words), strict=True))
 
     def restart(self) -> None:
         self.restarts += 1
@@ -126,33 +137,27 @@ def test_a_run_that_was_cut_short_goes_on_where_it_was() -> None:
     assert (result.kid, result.stored, session.restarts) == (KEY.kid, 2, 1)
 
 
-@pytest.mark.parametrize("own", [True, False])
-def test_a_permit_is_of_the_key_that_the_board_showed(own: bool) -> None:
-    """Else another board than this one would be registered, or this one be taken for another."""
-    private = ec.derive_private_key(7 if own else 8, ec.SECP256R1())
-    public = PublicKey.of(private)
-
-    @dataclass
-    class Signs(FakeSession):
-        def ask(self, code: str, timeout: float = 0) -> Any:
-            if "enroll.permit" not in code:
-                return super().ask(code, timeout)
-            unsigned = Permit(
-                TERMS.owner, public.x, public.y, TERMS.metadata_hash, TERMS.deadline, bytes(32), bytes(32)
-            )
-            signature = sign(private, message(TERMS.chain_id, TERMS.registry, unsigned))
-            words = (public.x, public.y, signature[:32], signature[32:])
-            return dict(zip("xyrs", (word.hex() for word in words), strict=True))
-
+def test_a_permit_is_handed_over() -> None:
     session, told = configured()
-    signs: Any = Signs(session.files)
-    if own:
-        result = enrol.enrol(signs, lambda kid: told, FakeWorld(False, [0]), submit=False)
-        assert result.permit is not None
-        assert result.permit.x == KEY.x
-    else:
-        with pytest.raises(OperatorError, match="another key"):
-            enrol.enrol(signs, lambda kid: told, FakeWorld(False, [0]), submit=False)
+    board: Any = session
+    result = enrol.enrol(board, lambda kid: told, FakeWorld(False, [0]), submit=False)
+    assert result.permit is not None
+    assert result.permit.x == KEY.x
+
+
+@pytest.mark.parametrize("known", [True, False])
+@pytest.mark.parametrize("claims_early", [True, False])
+def test_who_claims_to_be_another_board_is_told_nothing_of_it(known: bool, claims_early: bool) -> None:
+    """Else it would get that board's password at the broker, or be registered, or taken for one that is enrolled."""
+    session, told = configured()
+    session.secret = 8
+    if not claims_early:
+        session.identity = None
+    asked: list[bytes | None] = []
+    board: Any = session
+    with pytest.raises(OperatorError, match="another key"):
+        enrol.enrol(board, lambda kid: (asked.append(kid), told)[1], FakeWorld(known, [3]))
+    assert set(asked) <= {None}
 
 
 def test_a_board_that_is_enrolled_is_only_started_again() -> None:

@@ -133,7 +133,7 @@ class Result:
 Report = Callable[[Step], None]
 
 Told = Callable[[bytes | None], Settings]
-"""From a board's id, None while it has none, to what it is to be told."""
+"""From a board's id, None while it has proved none, to what it is to be told."""
 
 
 def enrol(
@@ -166,7 +166,7 @@ def enrol(
     Raises:
         OperatorError: a step failed; it says which and what to do. The same call goes on from there.
     """
-    kid = questions.identity(session)
+    kid = _proved(session, world, questions.identity(session))
     seen = Seen(configured=is_configured(session, told(kid)), admitted=not wait_s, checked=not wait_s)
     permit = None
     while (step := next_step(seen)) not in (Step.START, Step.DONE):
@@ -176,7 +176,9 @@ def enrol(
             seen = replace(seen, configured=True)
         elif step is Step.KEY:
             key = public_key(session)
-            kid = key.kid
+            if kid != key.kid:
+                _own_permit(session, world, key.kid)
+                kid = key.kid
             seen = replace(seen, key=key, registered=world.registered(kid), stored=world.stored(kid))
             seen = replace(seen, configured=is_configured(session, told(kid)))
         elif step is Step.ADMIT:
@@ -203,6 +205,20 @@ def enrol(
     if submit:
         report(Step.DONE)
     return Result(kid, permit, stored)
+
+
+def _proved(session: Session, world: World, claimed: bytes | None) -> bytes | None:
+    """Return the id that a board claims, once it has signed as that board; None if it cannot sign yet.
+
+    What a board is told by its id may be its password at the broker, and any board can claim the id of another.
+    """
+    if claimed is None:
+        return None
+    try:
+        _own_permit(session, world, claimed)
+    except BoardCodeError:
+        return None  # its configuration cannot be read, and says where the key is: it gets another one first
+    return claimed
 
 
 def _own_permit(session: Session, world: World, kid: bytes | None) -> Permit:
