@@ -80,7 +80,7 @@ class Tally:
             self._hinted_at = now
             _log.warning(
                 "statements of a board that is not active in the registry are refused topic=%s;"
-                " if it is yours, enrol it with: trigpoint board register",
+                " if it is yours, enrol it with: trigpoint board enroll",
                 topic,
             )
 
