@@ -74,7 +74,8 @@ def enroll(
 
     The board makes its key itself and never gives it away; it signs a permit that binds owner, contract, chain,
     document and a deadline of one hour, and an account of yours pays to submit it. Run it again after an error: it
-    goes on where it was. Passwords are never arguments: see --wifi and --broker-password-file.
+    goes on where it was. Passwords are never arguments: they come
+    from a file, from TRIGPOINT_WIFI_PASSWORD and TRIGPOINT_BROKER_PASSWORD in the environment, or from a question.
 
     Example: trigpoint board enroll --gateway gw --wifi "my network" --sensor bme280
 

@@ -81,7 +81,8 @@ def flash(
     """Put MicroPython and Trigpoint on a board, then enrol it.
 
     A second run finishes what a pulled cable has left: what is in the flash already is not written again. The board's
-    key, journal and configuration stay, unless you --erase.
+    key, journal and configuration stay, unless you --erase. Passwords are never arguments: they come from a file, from
+    TRIGPOINT_WIFI_PASSWORD and TRIGPOINT_BROKER_PASSWORD in the environment, or from a question.
 
     Example: trigpoint board flash --gateway gw --wifi "my network" --sensor bme280
 

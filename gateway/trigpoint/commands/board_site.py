@@ -55,7 +55,7 @@ def site(
     from rich.console import Console
     from trigpoint_tools.serial import firmware as images
     from trigpoint_tools.serial import install
-    from trigpoint_tools.serial.site import build
+    from trigpoint_tools.serial.site import FAMILIES, build
 
     from trigpoint.errors import OperatorError
 
@@ -79,7 +79,7 @@ def site(
         typer.echo(json.dumps({"directory": str(directory), "firmware": listed, "bytes": size}, indent=2))
         return
     typer.echo(
-        f"Made the page for {', '.join(image.chip.upper() for image in found)} in {directory} ({size / 1e6:.1f} MB)."
+        f"Made the page for {', '.join(FAMILIES[image.chip] for image in found)} in {directory} ({size / 1e6:.1f} MB)."
     )
     typer.echo(
         f'Next: put board_page = "{directory.absolute()}" into the [api] section of a gateway, or serve the folder'

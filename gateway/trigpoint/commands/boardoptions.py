@@ -36,7 +36,7 @@ Wifi = Annotated[
     typer.Option(
         "--wifi",
         metavar="NAME",
-        help=f"The Wi-Fi network. Its password is asked for, or taken from {WIFI_PASSWORD} in the environment.",
+        help="The Wi-Fi network. Its password is asked for, if no file or variable has it.",
         show_default=False,
     ),
 ]
@@ -49,8 +49,8 @@ BrokerPasswordFile = Annotated[
     typer.Option(
         "--broker-password-file",
         metavar="FILE",
-        help=f"The board's password at the broker, mode 0600; or {BROKER_PASSWORD} in the environment; default: one is "
-        "made for it, if `gateway init` has set up the broker.",
+        help="The board's password at the broker, mode 0600; default: one is made for it, if `gateway init` has set up "
+        "the broker.",
     ),
 ]
 Broker = Annotated[

@@ -44,12 +44,23 @@ def run(
     seed: Annotated[
         int | None,
         typer.Option(
-            "--seed", min=0, max=_MAX_SEED, help="Another seed: the same faults at other times.", show_default=False
+            "--seed",
+            metavar="NUMBER",
+            min=0,
+            max=_MAX_SEED,
+            help="Another seed: the same faults at other times.",
+            show_default=False,
         ),
     ] = None,
     boards: Annotated[
         int | None,
-        typer.Option("--boards", min=1, help="So many boards in all; each group keeps its share.", show_default=False),
+        typer.Option(
+            "--boards",
+            metavar="NUMBER",
+            min=1,
+            help="So many boards in all; each group keeps its share.",
+            show_default=False,
+        ),
     ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print report.json to standard output, and all else to standard error.")

@@ -126,8 +126,8 @@ def default_sensor(kind: str, chip: str) -> dict[str, Any]:
     """
     if kind not in _READY:
         raise OperatorError(
-            f"there is no usual place for a sensor {kind!r}: choose of {', '.join(sorted(_READY))}, or describe it in "
-            "a file with --config (docs/hardware.md)"
+            f"there is no usual place for a sensor {kind!r}: choose one of {', '.join(sorted(_READY))}, or describe it "
+            "in a file with --config (docs/hardware.md)"
         )
     if chip not in PINS:
         raise OperatorError(f"the pins of {chip.upper()} are not known: describe the sensors in a file with --config")

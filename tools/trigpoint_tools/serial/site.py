@@ -38,7 +38,7 @@ MARK = "site.json"
 
 _MOST_MARK = 1 << 20
 _ORIGIN = re.compile(r"https?://[A-Za-z0-9.-]+(:\d{1,5})?|https?://\[[0-9A-Fa-f:]+\](:\d{1,5})?")
-_FAMILIES = {
+FAMILIES = {
     "esp32": "ESP32",
     "esp32s2": "ESP32-S2",
     "esp32s3": "ESP32-S3",
@@ -110,7 +110,7 @@ def _firmware(images: Sequence[Firmware]) -> dict[str, bytes]:
             name = f"firmware/{image.chip}-{offset:#x}.bin"
             files[name] = content
             parts.append({"path": name, "offset": offset})
-        builds.append({"chipFamily": _FAMILIES[image.chip], "parts": parts})
+        builds.append({"chipFamily": FAMILIES[image.chip], "parts": parts})
     manifest = {
         "name": "Trigpoint",
         "version": version("trigpoint"),
@@ -149,7 +149,7 @@ def _site(gateway: str) -> dict[str, Any]:
             "hashes": session._HASHES,
             "folders": session._MAKE_FOLDERS,
         },
-        "sensors": {chip: {kind: settings.default_sensor(kind, chip) for kind in _SENSORS} for chip in _FAMILIES},
+        "sensors": {chip: {kind: settings.default_sensor(kind, chip) for kind in _SENSORS} for chip in FAMILIES},
         "registry": {
             **{name: _selector(named[name]) for name in _CALLS},
             "errors": {_selector(item): item["name"] for item in errors},
