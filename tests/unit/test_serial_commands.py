@@ -11,6 +11,7 @@ from trigpoint.commands.board_enroll import chip_of
 from trigpoint.commands.board_sensors import decimal
 from trigpoint.commands.boardoptions import is_port
 from trigpoint.commands.boardtarget import Known, pick
+from trigpoint.commands.boardview import troubles
 from trigpoint.errors import OperatorError
 from trigpoint_tools.serial import ports
 from trigpoint_tools.serial.remote import next_counter, parse, verdict
@@ -109,3 +110,11 @@ def test_no_word_of_a_board_steers_the_terminal(monkeypatch: pytest.MonkeyPatch)
     listed = CliRunner().invoke(app, ["board", "ls"])
     assert listed.exit_code == 0, listed.exception
     assert "?[2J[/]7" in listed.stdout
+
+
+def test_what_was_before_the_first_connection_is_no_trouble() -> None:
+    early = {"online": True, "connections": 1, "link_error": "the broker's name cannot be looked up"}
+    assert troubles(early) == []
+    for later in ({**early, "connections": 2}, {**early, "online": False}):
+        (row,) = troubles(later)
+        assert "looked up" in row.text

@@ -125,8 +125,10 @@ def troubles(health: Mapping[str, Any]) -> list[Row]:
             Row("trouble", f"{clean(part)}: {_number(count)} failed readings", "yellow")
             for part, count in errors.items()
         ]
+    # At each start a board reaches for its broker before its Wi-Fi is up; its first connection proves that to be past.
+    past = {"link_error"} if health.get("online") and health.get("connections") == 1 else set()
     for name, what in TROUBLE.items():
-        if health.get(name):
+        if health.get(name) and name not in past:
             rows.append(Row("trouble", f"{what}: {clean(health[name])}", "yellow"))
     for name, what in (
         ("dropped", "statements dropped, the journal was full"),
