@@ -78,7 +78,8 @@ class Network:
         for pair in tuple(self._open):
             self._link.resets += 1
             for writer in pair:
-                if (end := writer.get_extra_info("socket")) is not None:
+                end = writer.get_extra_info("socket")
+                if end is not None and end.fileno() >= 0:  # one end may be closed, and the other not yet
                     end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
                 writer.transport.abort()
 
