@@ -9,8 +9,10 @@ from trigpoint.errors import OperatorError
 
 from trigpoint_tools.serial.session import Session
 
+# These are public for the browser's page, which asks boards the same.
+
 # What is secret stays on the board: of the configuration only what tells how it is set up.
-_STATUS = """\
+STATUS = """\
 import json, os, sys, gc
 d = {"machine": sys.implementation._machine, "micropython": ".".join(str(n) for n in sys.implementation.version[:3])}
 s = os.statvfs("/")
@@ -58,7 +60,7 @@ k = None if r is not None else NvsKeys(n, None, None).load()
 print(json.dumps(r[-32:].hex() if r is not None else k.kid.hex() if k is not None else None))
 """
 
-_SENSORS = """\
+SENSORS = """\
 import json, asyncio, machine
 from trig import config, sensors
 c = config.load("/config.json")
@@ -76,7 +78,7 @@ print(json.dumps(a))
 """
 
 # With the firmware's own Wi-Fi, which knows the driver's faults. TLS is left to the application: it needs the clock.
-_WAY = """\
+WAY = """\
 import asyncio, json, network, socket
 from trig import config
 from trig.wifi import Wifi
@@ -118,7 +120,7 @@ def status(session: Session) -> Mapping[str, Any]:
     Raises:
         OperatorError: it does not answer.
     """
-    answer: Mapping[str, Any] = session.ask(_STATUS, timeout=60)
+    answer: Mapping[str, Any] = session.ask(STATUS, timeout=60)
     return answer
 
 
@@ -159,7 +161,7 @@ def sensors(session: Session) -> list[dict[str, Any]]:
     Raises:
         BoardCodeError: it has no valid configuration.
     """
-    answer: list[dict[str, Any]] = session.ask(_SENSORS, timeout=_SENSORS_S)
+    answer: list[dict[str, Any]] = session.ask(SENSORS, timeout=_SENSORS_S)
     return answer
 
 
@@ -172,7 +174,7 @@ def way(session: Session) -> Mapping[str, Any]:
     Raises:
         BoardCodeError: it has no valid configuration.
     """
-    answer: Mapping[str, Any] = session.ask(_WAY, timeout=_WAY_S)
+    answer: Mapping[str, Any] = session.ask(WAY, timeout=_WAY_S)
     return answer
 
 

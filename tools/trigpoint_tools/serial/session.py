@@ -125,7 +125,7 @@ class Session:
 
     def hashes(self, folders: Sequence[str] = ("/",)) -> dict[str, str]:
         """Return the files below `folders`: absolute path to SHA-256, hexadecimal."""
-        printed = self.run(_HASHES + f"for f in {list(folders)!r}: walk(f)\n", timeout=60)
+        printed = self.run(HASHES + f"for f in {list(folders)!r}: walk(f)\n", timeout=60)
         listed = (line.partition(" ") for line in printed.splitlines() if line.startswith(_HEXADECIMAL))
         return {path: digest for digest, _, path in listed if len(digest) == 64}
 
@@ -136,11 +136,11 @@ class Session:
             OperatorError: it does not read back as it was written.
         """
         draft = path + ".new"
-        self.run(_MAKE_FOLDERS + f"make({path!r})\nf=open({draft!r},'wb')\nw=f.write\n")
+        self.run(MAKE_FOLDERS + f"make({path!r})\nf=open({draft!r},'wb')\nw=f.write\n")
         for at in range(0, len(content), _CHUNK):
             self.run(f"w({content[at : at + _CHUNK]!r})")
         self.run("f.close()")
-        printed = self.run(_HASHES + f"one({draft!r})\n").split()
+        printed = self.run(HASHES + f"one({draft!r})\n").split()
         if not printed or printed[0] != hashlib.sha256(content).hexdigest():
             raise OperatorError(f"{path} came out wrong on the board's flash; run this again, or try another cable")
         self.run(f"os.rename({draft!r},{path!r})")
@@ -198,7 +198,9 @@ class Session:
 
 _HEXADECIMAL = tuple("0123456789abcdef")
 
-_MAKE_FOLDERS = """\
+# These two are public for the browser's page, which does the same on a board.
+
+MAKE_FOLDERS = """\
 import os
 def make(path):
     at = path.find('/', 1)
@@ -208,7 +210,7 @@ def make(path):
         at = path.find('/', at + 1)
 """
 
-_HASHES = """\
+HASHES = """\
 import os, hashlib, binascii
 def one(path):
     h = hashlib.sha256()

@@ -24,8 +24,8 @@ AUTHORITY = "/ca.der"
 """Where the broker's certificate authority lies on a board."""
 
 _MAX_CONFIG = 8192
-# Those that are measured with by being connected; the others want to be told what their volts or pulses mean.
-_READY = frozenset(FIELDS) - {"analog", "pulse"}
+READY = tuple(kind for kind in FIELDS if kind not in ("analog", "pulse"))
+"""Sensors that are measured with by being connected; the others want to be told what their volts or pulses mean."""
 
 
 @dataclass(frozen=True)
@@ -124,9 +124,9 @@ def default_sensor(kind: str, chip: str) -> dict[str, Any]:
     Raises:
         OperatorError: there is no such sensor, or it has no place that goes without saying.
     """
-    if kind not in _READY:
+    if kind not in READY:
         raise OperatorError(
-            f"there is no usual place for a sensor {kind!r}: choose one of {', '.join(sorted(_READY))}, or describe it "
+            f"there is no usual place for a sensor {kind!r}: choose one of {', '.join(sorted(READY))}, or describe it "
             "in a file with --config (docs/hardware.md)"
         )
     if chip not in PINS:

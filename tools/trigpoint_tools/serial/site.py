@@ -45,7 +45,6 @@ FAMILIES = {
     "esp32c3": "ESP32-C3",
     "esp32c6": "ESP32-C6",
 }
-_SENSORS = ("bme280", "sht4x", "scd4x", "pms5003", "ds18b20")
 _CALLS = ("register", "activeAt")
 
 
@@ -143,13 +142,13 @@ def _site(gateway: str) -> dict[str, Any]:
         "micropython": LEAST,
         "gateway": gateway,
         "scripts": {
-            "status": questions._STATUS,
-            "sensors": questions._SENSORS,
-            "way": questions._WAY,
-            "hashes": session._HASHES,
-            "folders": session._MAKE_FOLDERS,
+            "status": questions.STATUS,
+            "sensors": questions.SENSORS,
+            "way": questions.WAY,
+            "hashes": session.HASHES,
+            "folders": session.MAKE_FOLDERS,
         },
-        "sensors": {chip: {kind: settings.default_sensor(kind, chip) for kind in _SENSORS} for chip in FAMILIES},
+        "sensors": {chip: {kind: settings.default_sensor(kind, chip) for kind in settings.READY} for chip in FAMILIES},
         "registry": {
             **{name: _selector(named[name]) for name in _CALLS},
             "errors": {_selector(item): item["name"] for item in errors},
